@@ -1,0 +1,80 @@
+"""One codec: Spec <-> query string, JSON object and command line. Default values are left out.
+
+``read(write(spec)) == spec`` holds for every legal Spec (tested over random Specs).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gradcore.errors import SpecError
+from gradcore.fields import FIELDS
+from gradcore.spec import Spec
+
+
+def changed_fields(spec: Spec) -> dict[str, Any]:
+    """The fields that differ from their defaults, in the Spec's order."""
+    return {name: getattr(spec, name) for name, f in FIELDS.items() if getattr(spec, name) != f.default}
+
+
+def to_query(spec: Spec) -> dict[str, str]:
+    """Query parameters that open this Spec; defaults are left out."""
+    return {name: FIELDS[name].write(value) for name, value in changed_fields(spec).items()}
+
+
+def read_value(name: str, text: str) -> Any:
+    """The checked value of one field from its text. Raises SpecError."""
+    if name not in FIELDS:
+        raise SpecError(name, text, "one of the fields " + ", ".join(FIELDS), "Check the spelling of the field.")
+    field = FIELDS[name]
+    return field.check(name, field.read(text))
+
+
+def from_query(query: Mapping[str, str]) -> Spec:
+    """The Spec of these parameters. Raises SpecError at the first unknown field or illegal value."""
+    return Spec(**{name: read_value(name, text) for name, text in query.items()})
+
+
+def from_query_leniently(query: Mapping[str, str]) -> tuple[Spec, list[SpecError]]:
+    """The Spec of all legal parameters, and an error for each one that was refused (default used instead)."""
+    values: dict[str, Any] = {}
+    refused: list[SpecError] = []
+    for name, text in query.items():
+        try:
+            values[name] = read_value(name, text)
+        except SpecError as error:
+            refused.append(error)
+    while True:
+        try:
+            return Spec(**values), refused
+        except SpecError as error:  # values that are legal one by one but not together
+            refused.append(error)
+            if error.field in values:
+                del values[error.field]
+            else:
+                values.clear()
+
+
+def to_json(spec: Spec) -> dict[str, Any]:
+    """A JSON object of the changed fields (tuples become lists)."""
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in changed_fields(spec).items()}
+
+
+def from_json(document: Mapping[str, Any]) -> Spec:
+    """The Spec of a JSON object. Raises SpecError at an unknown field or an illegal value."""
+    for name in document:
+        if name not in FIELDS:
+            raise SpecError(name, document[name], "one of the fields " + ", ".join(FIELDS))
+    return Spec(**document)
+
+
+def to_argv(spec: Spec) -> list[str]:
+    """The command-line flags of this Spec (``--depth=50`` ...); defaults are left out."""
+    return [f"--{name}={text}" for name, text in to_query(spec).items()]
+
+
+def to_snippet(spec: Spec) -> str:
+    """Python code that makes this Spec."""
+    arguments = ", ".join(f"{name}={value!r}" for name, value in changed_fields(spec).items())
+    return f"gc.Spec({arguments})"

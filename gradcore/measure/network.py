@@ -1,0 +1,175 @@
+"""The Spec as an ordinary ``nn.Module``, its weights drawn by torch's own initializers from explicit generators."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gradcore.errors import SpecError, UnsupportedError
+from gradcore.normalization import NORMALIZATIONS
+from gradcore.theory.critical import resolve_gain
+from gradcore.theory.inputs import digits_batch
+
+if TYPE_CHECKING:
+    from gradcore.spec import Spec
+
+DTYPES = {
+    "float64": torch.float64,
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+WEIGHTS, INPUTS, COTANGENTS = 0, 1, 2  # streams of random numbers of one network
+
+
+def check_dtype(dtype: str) -> str:
+    """The dtype if it is known, else SpecError."""
+    if dtype not in DTYPES:
+        raise SpecError("dtype", dtype, "one of " + ", ".join(DTYPES))
+    return dtype
+
+
+def check_index(name: str, value: int) -> int:
+    """A non-negative integer, else SpecError."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
+        raise SpecError(name, value, "an integer from 0 on")
+    return int(value)
+
+
+def generator(seed: int, network: int, stream: int) -> torch.Generator:
+    """The generator of one stream of one network: independent of every other, and of torch's global state."""
+    words = np.random.SeedSequence([seed, network, stream]).generate_state(2, np.uint64)
+    return torch.Generator().manual_seed(int(words[0] >> np.uint64(1)))
+
+
+def draw_dtype(dtype: str) -> torch.dtype:
+    """The dtype random numbers are drawn in: half precisions are rounded from float32 draws."""
+    return torch.float64 if dtype == "float64" else torch.float32
+
+
+class Network(nn.Module):
+    """z^l = W^l x^(l-1) + b^l with x^l = phi(norm(z^l)) or norm(phi(z^l)); identity residuals from layer 2 on.
+
+    ``linears[l-1]`` is layer l; ``activations[l-1]`` and ``norms[l-1]`` act on its output (l < L).
+    """
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__()
+        fans = zip(spec.fan_ins.tolist(), spec.layer_widths.tolist(), strict=True)
+        self.linears = nn.ModuleList(nn.utils.skip_init(nn.Linear, n, m) for n, m in fans)
+        self.activations = nn.ModuleList(make_activation(spec) for _ in range(spec.depth - 1))
+        self.norms = nn.ModuleList(
+            module
+            for width in spec.layer_widths[:-1].tolist()
+            if (module := make_norm(spec, width)) is not None
+        )
+        self.norm_after = spec.norm_position == "after"
+        self.alpha = spec.alpha if spec.residual != "none" else None
+
+    def unit(self, index: int, z: Tensor) -> Tensor:
+        """x^l from z^l, l = index + 1."""
+        activation = self.activations[index]
+        if not len(self.norms):
+            return activation(z)
+        norm = self.norms[index]
+        return norm(activation(z)) if self.norm_after else activation(norm(z))
+
+    def join(self, index: int, stream: Tensor, x: Tensor) -> Tensor:
+        """z^l from x^(l-1) and, for residuals, the stream below, l = index + 1."""
+        branch = self.linears[index](x)
+        return branch if self.alpha is None or index == 0 else stream + self.alpha * branch
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The output z^L of a batch (B, input_width)."""
+        z = self.linears[0](x)
+        for index in range(1, len(self.linears)):
+            z = self.join(index, z, self.unit(index - 1, z))
+        return z
+
+
+def make_activation(spec: Spec) -> nn.Module:
+    """torch's module of the Spec's activation."""
+    return spec.activation_entry.torch_module(torch, spec.slope)
+
+
+def make_norm(spec: Spec, width: int) -> nn.Module | None:
+    """torch's module of the Spec's norm with gamma and beta filled in; None without a norm."""
+    entry = NORMALIZATIONS[spec.norm]
+    if entry.torch_module is None:
+        return None
+    module = entry.torch_module(torch, width, spec.norm_eps)
+    with torch.no_grad():
+        module.weight.fill_(spec.norm_gamma)
+        if entry.has_beta:
+            module.bias.fill_(spec.norm_beta)
+    return module
+
+
+def _check_supported(spec: Spec) -> None:
+    from gradcore.residual import RESIDUALS
+
+    if not RESIDUALS[spec.residual].supported:
+        raise UnsupportedError(
+            f'residual "{spec.residual}"', "it is not built yet", 'residual "none" and "identity"'
+        )
+    if spec.norm == "batch" and spec.batch_size < 2:
+        raise UnsupportedError(
+            "batch norm with one sample", "torch refuses it: there is no variance over the batch", "batch_size >= 2"
+        )
+    weights = float(np.sum(spec.fan_ins.astype(float) * spec.layer_widths))
+    if weights * 8 > 16e9:
+        raise UnsupportedError(
+            f"a dense network of {weights:.3g} weights",
+            f"its float64 weights take {weights * 8 / 2**30:.1f} GiB",
+            "networks below 2e9 weights; predict needs no weights at all",
+        )
+
+
+def build(spec: Spec, seed: int = 0, network: int = 0, dtype: str = "float64") -> Network:
+    """The module of measured network ``network`` of ``seed`` (training mode, so that batch norm uses the batch)."""
+    check_dtype(dtype)
+    check_index("seed", seed)
+    check_index("network", network)
+    _check_supported(spec)
+    model = Network(spec).to(draw_dtype(dtype))
+    draws = generator(seed, network, WEIGHTS)
+    gains = resolve_gain(spec).multipliers
+    with torch.no_grad():
+        for linear, gain in zip(model.linears, gains.tolist(), strict=True):
+            spec.init_entry.fill(torch, linear.weight, gain, spec.init_slope, spec.sparsity, draws)
+            if spec.bias_std == "default":
+                bound = 1.0 / math.sqrt(linear.in_features)
+                linear.bias.uniform_(-bound, bound, generator=draws)
+            elif spec.bias_std:
+                linear.bias.normal_(0.0, float(spec.bias_std), generator=draws)
+            else:
+                linear.bias.zero_()
+    return model.to(DTYPES[dtype]).train()
+
+
+def draw_inputs(spec: Spec, seed: int, network: int, dtype: str) -> Tensor:
+    """The batch (B, input_width) that network sees: digits, or rms (sqrt(c) u + sqrt(1-c) v_b)."""
+    if spec.input == "digits":
+        return torch.from_numpy(digits_batch(spec.batch_size, spec.input_rms)).to(DTYPES[dtype])
+    draws, width, c = generator(seed, network, INPUTS), int(spec.fan_ins[0]), spec.input_correlation
+    common = torch.randn(1, width, generator=draws, dtype=draw_dtype(dtype))
+    own = torch.randn(spec.batch_size, width, generator=draws, dtype=draw_dtype(dtype))
+    return (spec.input_rms * (math.sqrt(c) * common + math.sqrt(1.0 - c) * own)).to(DTYPES[dtype])
+
+
+def draw_cotangent(spec: Spec, output: Tensor, seed: int, network: int, dtype: str) -> Tensor:
+    """delta^L (B, n_L): B dC/dz_b of the Spec's loss at this output."""
+    draws = generator(seed, network, COTANGENTS)
+    if spec.loss == "random":
+        return torch.randn(output.shape, generator=draws, dtype=draw_dtype(dtype)).to(output)
+    z = output.detach().requires_grad_(True)
+    if spec.loss == "mse":
+        cost = nn.functional.mse_loss(z, torch.zeros_like(z))
+    else:
+        labels = torch.randint(output.shape[1], (output.shape[0],), generator=draws)
+        cost = nn.functional.cross_entropy(z, labels.to(z.device))
+    return torch.autograd.grad(cost, z)[0] * output.shape[0]

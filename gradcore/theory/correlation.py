@@ -1,0 +1,285 @@
+"""Pair moments E[f(u) f(v)] of two jointly Gaussian pre-activations with equal second moment q, correlation c.
+
+Three rules, chosen by the activation, all exact to quadrature precision:
+
+* closed arc-cosine form for s_- min(h,0) + s_+ max(h,0) (Cho & Saul 2009), erf (Williams 1997) and sin;
+* polar coordinates u = r sin s, v = r sin(s + theta), c = cos(theta), for functions whose only kink is at 0:
+  the kink lines are rays, panels are graded towards them;
+* conditional product rule for kinks elsewhere or a shifted activation: u by graded panels, v given u with
+  every kink as a panel edge.
+
+Whole arrays of c are served by a Chebyshev table in theta = arccos c (one 1-D table a layer).
+Units: second moments. Validity: -1 <= c <= 1, any q; checked by tests/test_correlation.py.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import lru_cache
+
+import numpy as np
+
+from gradcore.theory.gaussian import (
+    LOG_HIGH,
+    LOG_LOW,
+    REACH,
+    GaussianMoments,
+    composite,
+    graded_edges,
+)
+
+Array = np.ndarray
+Functions = tuple[str, ...]
+TABLE_FROM = 24  # so many correlations at once are read from a table
+TABLE_NODES = 33
+POLAR_HIGH = math.log(1e12)
+
+# what may be asked: phi phi, phi' phi', psi psi with psi = phi phi'
+VALUE, SLOPE, PSI = "value", "slope", "psi"
+
+
+def _evaluate(moments: GaussianMoments, names: Functions, h: Array) -> list[Array]:
+    """The named functions at h; phi and phi' are evaluated once."""
+    value = moments.value(h) if (VALUE in names or PSI in names) else None
+    slope = moments.derivative(h) if (SLOPE in names or PSI in names) else None
+    table = {VALUE: value, SLOPE: slope}
+    if PSI in names:
+        table[PSI] = value * slope
+    return [table[name] for name in names]
+
+
+# --- closed forms ------------------------------------------------------------------------------------------
+
+
+def _half_line(left: float, right: float, q: Array, c: Array) -> Array:
+    """E[f f] of f = left min(h,0) + right max(h,0): f = a abs(h) + b h."""
+    a, b = 0.5 * (right - left), 0.5 * (right + left)
+    return q * (b * b * c + a * a * (2 / math.pi) * (np.sqrt(1 - c * c) + c * np.arcsin(c)))
+
+
+def _step(left: float, right: float, c: Array) -> Array:
+    """E[f f] of f = left for h < 0, right for h > 0."""
+    a, b = 0.5 * (right - left), 0.5 * (right + left)
+    return b * b + a * a * (2 / math.pi) * np.arcsin(c)
+
+
+def _homogeneous(moments: GaussianMoments, names: Functions, q: float, c: Array) -> list[Array]:
+    left, right = moments.activation.tails(moments.slope)
+    forms = {
+        VALUE: lambda: _half_line(left, right, q, c),
+        SLOPE: lambda: _step(left, right, c),
+        PSI: lambda: _half_line(left**2, right**2, q, c),
+    }
+    return [forms[name]() for name in names]
+
+
+def _erf(names: Functions, q: float, c: Array) -> list[Array]:
+    forms = {
+        VALUE: lambda: 2 / math.pi * np.arctan2(2 * q * c, np.sqrt(1 + 4 * q + 4 * q * q * (1 - c * c))),
+        SLOPE: lambda: 4 / math.pi / np.sqrt(1 + 4 * q + 4 * q * q * (1 - c * c)),
+    }
+    return [forms[name]() for name in names]
+
+
+def _sine(names: Functions, q: float, c: Array, shift: float) -> list[Array]:
+    """sin(beta + u) sin(beta + v) = (cos(u - v) - cos(2 beta + u + v)) / 2."""
+
+    def both(k: int, sign: float) -> Array:
+        apart = np.exp(-k * k * q * (1 - c))
+        together = math.cos(2 * k * shift) * np.exp(-k * k * q * (1 + c))
+        return 0.5 * (apart - sign * together)
+
+    forms = {VALUE: lambda: both(1, 1.0), SLOPE: lambda: both(1, -1.0), PSI: lambda: 0.25 * both(2, 1.0)}
+    return [forms[name]() for name in names]
+
+
+# --- polar rule --------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=64)
+def _radial(decade: int) -> tuple[Array, Array]:
+    """Nodes r and weights w r exp(-r^2/2), graded towards 0 for q up to 100^(decade+1)."""
+    smallest = min(0.5, 0.5 * 10.0 ** -(decade + 1))
+    edges = np.concatenate([[0.0], smallest * 4.0 ** np.arange(math.ceil(math.log(REACH / smallest, 4.0))), [REACH]])
+    r, w = composite(edges, 20)
+    return r, w * r * np.exp(-0.5 * r * r)
+
+
+def _arc(length: float, smallest: float) -> tuple[Array, Array]:
+    """Angular nodes on [0, length], graded towards 0."""
+    if length <= 0.0:
+        return np.zeros(1), np.zeros(1)
+    steps = max(0, math.ceil(math.log(length / min(smallest, length), 4.0)))
+    inner = smallest * 4.0 ** np.arange(steps)
+    return composite(np.concatenate([[0.0], inner[inner < 0.999 * length], [length]]), 16)
+
+
+def _polar_arc(moments: GaussianMoments, names: Functions, u: Array, v: Array, same: bool) -> list[Array]:
+    """f(u) f(v) + f(-u) f(-v), or f(u) f(-v) + f(-u) f(v) where ``same`` is False."""
+    sign = 1.0 if same else -1.0
+    plus_u, plus_v = _evaluate(moments, names, u), _evaluate(moments, names, v)
+    if moments.activation.odd:  # phi odd, phi' even, psi odd
+        return [2.0 * (1.0 if n == SLOPE else sign) * a * b for n, a, b in zip(names, plus_u, plus_v, strict=True)]
+    minus_u, minus_v = _evaluate(moments, names, -u), _evaluate(moments, names, -v)
+    if same:
+        return [a * b + x * y for a, b, x, y in zip(plus_u, plus_v, minus_u, minus_v, strict=True)]
+    return [a * y + x * b for a, b, x, y in zip(plus_u, plus_v, minus_u, minus_v, strict=True)]
+
+
+def _polar(moments: GaussianMoments, names: Functions, q: float, c: float) -> list[float]:
+    theta, s = math.acos(c), math.sqrt(q)
+    r, weight_r = _radial(max(-1, math.floor(0.5 * math.log10(q))))
+    smallest = 0.15 * min(1.0, 1.0 / s)
+    total = np.zeros(len(names))
+    for length, same in ((0.5 * (math.pi - theta), True), (0.5 * theta, False)):
+        angle, weight = _arc(length, smallest)
+        other = np.sin(angle + theta) if same else np.sin(theta - angle)
+        u, v = s * np.outer(r, np.sin(angle)), s * np.outer(r, other)
+        for i, product in enumerate(_polar_arc(moments, names, u, v, same)):
+            total[i] += weight_r @ product @ weight
+    return list(total / math.pi)
+
+
+# --- conditional rule --------------------------------------------------------------------------------------
+
+
+def _inner_edges(points: Array, centre: Array, scale: float) -> Array:
+    """Panel edges for v given u: fixed ones and every kink, in units of the conditional std (rows: u)."""
+    fixed = np.array([-REACH, -3.0, -1.0, 1.0, 3.0, REACH])
+    moving = np.clip((points[None, :] - centre[:, None]) / scale, -REACH, REACH)
+    return np.sort(np.concatenate([np.broadcast_to(fixed, (centre.size, fixed.size)), moving], axis=1), axis=1)
+
+
+def _conditional(moments: GaussianMoments, names: Functions, q: float, c: float) -> list[float]:
+    s, rest = math.sqrt(q), math.sqrt(max(0.0, 1.0 - c * c))
+    structure = (0.0, *moments.kinks) if moments.unshifted else (0.0, -moments.shift, *moments.kinks)
+    if rest < 1e-9:
+        u, w = composite(graded_edges(-REACH * s, REACH * s, structure, 0.5 * min(1.0, s)))
+        density = w * np.exp(-0.5 * u * u / q) / math.sqrt(2 * math.pi * q)
+        pairs = zip(_evaluate(moments, names, u), _evaluate(moments, names, u if c > 0 else -u), strict=True)
+        return [float(density @ (a * b)) for a, b in pairs]
+    u, w = composite(graded_edges(-REACH * s, REACH * s, structure, 0.5 * min(1.0, s, s * rest)), 16)
+    keep = np.abs(u) < REACH * s
+    u, w = u[keep], w[keep]
+    outer = w * np.exp(-0.5 * u * u / q) / math.sqrt(2 * math.pi * q)
+    widths = [0.0] if s * rest <= 4.0 else [0.0, -1.0, 1.0, -4.0, 4.0]
+    points = np.array([p + d for p in structure for d in widths])
+    edges = _inner_edges(points, c * u, s * rest)
+    x, gauss = np.polynomial.legendre.leggauss(14)
+    width = 0.5 * np.diff(edges, axis=1)
+    z = (edges[:, :-1] + width)[:, :, None] + width[:, :, None] * x
+    inner = width[:, :, None] * gauss * np.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
+    values_u = _evaluate(moments, names, u)
+    values_v = _evaluate(moments, names, c * u[:, None, None] + s * rest * z)
+    return [float(outer @ (a * np.einsum("ijk,ijk->i", inner, b))) for a, b in zip(values_u, values_v, strict=True)]
+
+
+# --- beyond the quadrature's range -------------------------------------------------------------------------
+
+
+def _extreme(moments: GaussianMoments, names: Functions, log_q: float, c: Array) -> list[Array] | None:
+    """Leading behaviour of the *normalised* pair moments at extreme q, or None inside the ordinary range."""
+    low = log_q < math.log(1e-24)
+    if not low and log_q <= POLAR_HIGH:
+        return None
+    value, left, right = moments._at_zero
+    tail_left, tail_right = moments.activation.tails(moments.slope)
+    grows = moments.tail_square > 0
+    ones = np.ones_like(c)
+
+    def half(a: float, b: float) -> Array:
+        return _half_line(a, b, 1.0, c) / _half_line(a, b, 1.0, np.float64(1.0))
+
+    def step(a: float, b: float) -> Array:
+        return _step(a, b, c) / _step(a, b, np.float64(1.0))
+
+    def density() -> Array:
+        """phi' is a spike at 0: joint over single density, capped where the two spikes merge."""
+        merged = np.exp(-0.5 * log_q) / np.sqrt(np.maximum(1 - c * c, 1e-300)) * math.sqrt(1 / (2 * math.pi))
+        return np.minimum(1.0, 2.0 * merged)
+
+    if low:
+        forms = {
+            VALUE: lambda: ones if value else half(left, right),
+            SLOPE: lambda: step(left, right) if (left or right) else ones,
+            PSI: lambda: step(left, right) if value else half(left**2, right**2),
+        }
+    else:
+        forms = {
+            VALUE: lambda: half(tail_left, tail_right) if grows else step(*moments.limits),
+            SLOPE: lambda: step(tail_left, tail_right) if grows else density(),
+            PSI: lambda: half(tail_left**2, tail_right**2) if grows else density(),
+        }
+    return [forms[name]() for name in names]
+
+
+def _direct(moments: GaussianMoments, names: Functions, q: float, c: Array) -> list[Array]:
+    activation = moments.activation
+    if moments.homogeneous:
+        return _homogeneous(moments, names, q, c)
+    if moments.oscillates:
+        return _sine(names, q, c, moments.shift)
+    if activation.code == "erf" and moments.closed is not None and PSI not in names:
+        return _erf(names, q, c)
+    kink_free = moments.unshifted and all(k == 0.0 for k in moments.kinks)
+    rule = _polar if kink_free else _conditional
+    rows = np.array([rule(moments, names, q, float(x)) for x in c])
+    return list(rows.reshape(-1, len(names)).T)
+
+
+@lru_cache(maxsize=8)
+def _chebyshev(nodes: int) -> tuple[Array, Array]:
+    """Chebyshev points of the second kind on [-1, 1] and their barycentric weights."""
+    k = np.arange(nodes)
+    weights = (-1.0) ** k
+    weights[[0, -1]] *= 0.5
+    return np.cos(math.pi * k / (nodes - 1)), weights
+
+
+def _tabled(function: Callable[[Array], list[Array]], c: Array) -> list[Array]:
+    """Barycentric Chebyshev interpolation in theta over the range of the given correlations."""
+    theta = np.arccos(c)
+    low, high = float(theta.min()), float(theta.max())
+    if high - low < 1e-9:
+        return [np.full_like(c, row[0]) for row in function(np.array([math.cos(0.5 * (low + high))]))]
+    points, weights = _chebyshev(TABLE_NODES)
+    rows = np.array(function(np.cos(0.5 * (low + high) + 0.5 * (high - low) * points)))
+    gap = ((theta - 0.5 * (low + high)) / (0.5 * (high - low)))[:, None] - points
+    exact = gap == 0.0
+    kernel = weights / np.where(exact, 1.0, gap)
+    kernel[exact.any(axis=1)] = 0.0
+    kernel[exact] = 1.0
+    return list(rows @ kernel.T / kernel.sum(axis=1))
+
+
+def pair_ratios(moments: GaussianMoments, names: Functions, log_q: float, c: Array) -> list[Array]:
+    """E[f(u) f(v)] / E[f(u)^2] for each named f ("value", "slope", "psi") and every correlation in ``c`` (P,).
+
+    u, v ~ N(0, q), correlation c; f is taken at beta + u for a shifted activation. 1 where E f^2 = 0.
+    """
+    c = np.clip(np.asarray(c, dtype=float), -1.0, 1.0)
+    if c.size == 0:
+        return [np.empty(0) for _ in names]
+    if not moments.homogeneous and not moments.oscillates:
+        extreme = _extreme(moments, names, log_q, c)
+        if extreme is not None:
+            return extreme
+    q = 1.0 if moments.homogeneous else math.exp(min(max(log_q, LOG_LOW), LOG_HIGH))
+
+    def direct(points: Array) -> list[Array]:
+        return _direct(moments, names, q, points)
+
+    closed = moments.homogeneous or moments.oscillates
+    pairs = _tabled(direct, c) if c.size >= TABLE_FROM and not closed else direct(c)
+    at = moments.at(np.array(math.log(q)))
+    squares = {
+        VALUE: at.log_second,
+        SLOPE: at.log_slope_second,
+        PSI: at.log_psi_second,
+    }
+    out = []
+    for name, pair in zip(names, pairs, strict=True):
+        square = math.exp(float(squares[name]))
+        out.append(np.clip(pair / square, -1.0, 1.0) if square > 0 else np.ones_like(c))
+    return out

@@ -1,0 +1,91 @@
+"""Which recursion answers a Spec, and what is refused."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gradcore.errors import UnsupportedError
+from gradcore.initializers import sparse_zeros
+from gradcore.residual import RESIDUALS
+
+if TYPE_CHECKING:
+    from gradcore.spec import Spec
+    from gradcore.theory.batch_norm import BatchNormField
+    from gradcore.theory.exact_eye import EyeField
+    from gradcore.theory.exact_weights import ConstantField
+    from gradcore.theory.mean_field import MeanField
+
+    Field = MeanField | BatchNormField | ConstantField | EyeField
+
+MIN_BATCH = 4
+MIN_BATCH_FLAT = 64
+MIN_NONZEROS = 20
+
+
+def check_supported(spec: Spec) -> None:
+    """Raise UnsupportedError for the few questions that theory cannot answer honestly."""
+    if not RESIDUALS[spec.residual].supported:
+        raise UnsupportedError(
+            f'residual "{spec.residual}"', "its recursion is not built yet", 'residual "none" and "identity"'
+        )
+    if spec.norm == "batch":
+        _check_batch_norm(spec)
+    kind = spec.init_entry.kind
+    if kind in ("constant", "eye") and spec.norm != "none":
+        raise UnsupportedError(
+            f'init "{spec.init}" with norm "{spec.norm}"',
+            "the units are not random, so a norm's statistics follow no law",
+            'this init with norm "none", or a random init',
+        )
+    if kind == "sparse" and not spec.activation_entry.is_linear:
+        fans = set(zip(spec.fan_ins.tolist(), spec.layer_widths.tolist(), strict=True))
+        least = min(n * (1 - sparse_zeros(m, spec.sparsity) / m) for n, m in fans)
+        if least < MIN_NONZEROS:
+            raise UnsupportedError(
+                f"sparse weights with {least:.3g} non-zeros a row",
+                "so few terms a sum are not Gaussian",
+                f"at least {MIN_NONZEROS} non-zeros a row, or a linear net: lower sparsity or widen the layers",
+            )
+
+
+def _check_batch_norm(spec: Spec) -> None:
+    if spec.batch_size < MIN_BATCH:
+        raise UnsupportedError(
+            f"batch norm with batch_size = {spec.batch_size}",
+            "the mean of 1/variance over the batch is infinite for B <= 3",
+            f"batch_size >= {MIN_BATCH}",
+        )
+    flat = spec.activation_entry.flat
+    if spec.norm_position == "after" and flat and spec.batch_size < MIN_BATCH_FLAT:
+        raise UnsupportedError(
+            f"batch norm after {spec.activation} with batch_size = {spec.batch_size}",
+            "a unit that is flat on the whole batch divides by sqrt(eps), and rare draws make the mean",
+            f"batch_size >= {MIN_BATCH_FLAT}, or norm_position before",
+        )
+    if spec.input == "digits":
+        raise UnsupportedError(
+            "batch norm on digits",
+            "its transient for unequally correlated samples is not built yet",
+            'input "gaussian" with batch norm, or digits with another norm',
+        )
+
+
+def field_of(spec: Spec) -> Field:
+    """The recursion that answers this Spec. Raises UnsupportedError."""
+    check_supported(spec)
+    kind = spec.init_entry.kind
+    if kind == "constant":
+        from gradcore.theory.exact_weights import ConstantField
+
+        return ConstantField(spec)
+    if kind == "eye":
+        from gradcore.theory.exact_eye import EyeField
+
+        return EyeField(spec)
+    if spec.norm == "batch":
+        from gradcore.theory.batch_norm import BatchNormField
+
+        return BatchNormField(spec)
+    from gradcore.theory.mean_field import MeanField
+
+    return MeanField(spec)

@@ -1,0 +1,219 @@
+"""The infinite-width recursion through the layers: signal, correlation between samples, gradient.
+
+Forward (Poole et al. 2016):   q' = sigma_b^2 + fan_in Var(W) E x^2, for residuals q' = q + alpha^2 (...).
+Correlation (same source):     E z_a z_b by the pair moments, for every pair of samples of the batch.
+Backward (Schoenholz et al. 2017): D = fan_out Var(W) F D', for residuals D = D' (1 + alpha^2 n Var(W) F).
+A cotangent that is correlated with the output (MSE) keeps a part kappa x of W^T delta that is not
+random (Gaussian conditioning; checked against torch in tests/test_losses.py); it is carried beside the random part.
+
+All arrays have shape (L,), l = 1..L at index l - 1, natural logs, second moments, float64.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gradcore.theory.channel import Channel, channel_of, log_add, log_of
+from gradcore.theory.critical import bias_variances, resolve_gain, weight_variances
+from gradcore.theory.inputs import input_correlations
+from gradcore.theory.loss import output_cotangent
+
+if TYPE_CHECKING:
+    from gradcore.spec import Spec
+
+Array = np.ndarray
+DEAD = -1e5  # stands for ln 0 where a formula would meet 0/0
+SETTLED = 1e-14
+
+
+@dataclass(frozen=True)
+class Law:
+    """The weights' and biases' law of every layer, each (L,): ln(fan_in Var W), ln(fan_out Var W), ln Var b."""
+
+    log_in: Array
+    log_out: Array
+    log_bias: Array
+    origin: str
+    sigma_w: Array
+
+    @classmethod
+    def of(cls, spec: Spec) -> Law:
+        """The law that a Spec's initializer, gain and bias give."""
+        gain = resolve_gain(spec)
+        with np.errstate(divide="ignore"):
+            log_var = np.log(weight_variances(spec, gain))
+            log_in = log_var + np.log(spec.fan_ins)
+            log_bias = np.log(bias_variances(spec))
+        return cls(log_in, log_var + np.log(spec.layer_widths), log_bias, gain.origin, np.exp(0.5 * log_in))
+
+
+def batch_share(pairs: Array, b: int) -> Array:
+    """(1 + (B-1) mean pair product) / B; exactly 0 where the samples cancel, as biases below a batch norm do."""
+    share = (1.0 + (b - 1) * pairs) / b
+    return np.where(share < 1e-12 / b, 0.0, share)
+
+
+class MeanField:
+    """The recursion for one Spec with random weights and a per-sample norm; parts are computed on first use."""
+
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
+        self.law = Law.of(spec)
+        self.skip = spec.residual != "none"
+        self.log_alpha2 = 2.0 * log_of(abs(spec.alpha)) if self.skip else 0.0
+
+    @cached_property
+    def channel(self) -> Channel:
+        """The activation with its norm."""
+        return channel_of(self.spec)
+
+    # --- forward --------------------------------------------------------------------------------------------
+
+    @cached_property
+    def forward(self) -> tuple[Array, Array]:
+        """(log_q, log_p)."""
+        law, depth = self.law, self.spec.depth
+        log_q, log_p = np.empty(depth), np.empty(depth)
+        p = 2.0 * math.log(self.spec.input_rms)
+        q = -math.inf
+        log_in, log_bias = law.log_in.tolist(), law.log_bias.tolist()
+        for i in range(depth):
+            log_p[i] = p
+            branch = log_add(log_in[i] + p, log_bias[i])
+            q = log_add(q, self.log_alpha2 + branch) if (self.skip and i) else branch
+            log_q[i] = q
+            p = self.channel.log_out(max(q, DEAD))
+        return log_q, log_p
+
+    @property
+    def log_q(self) -> Array:
+        """ln E z^2."""
+        return self.forward[0]
+
+    @property
+    def log_p(self) -> Array:
+        """ln E (x^(l-1))^2."""
+        return self.forward[1]
+
+    @cached_property
+    def correlations(self) -> tuple[Array, Array]:
+        """(z, x): correlations of z^l and of x^(l-1), each (L, P) over the pairs of samples."""
+        first = input_correlations(self.spec)
+        z, x = np.empty((self.spec.depth, first.size)), np.empty((self.spec.depth, first.size))
+        c, cx = first, first
+        for i in range(self.spec.depth):
+            x[i] = cx
+            c = self._next_correlation(i, c, cx)
+            z[i] = c
+            if self._settled(i, z):
+                x[i + 1 :], z[i + 1 :] = self.channel.out_pairs(max(self.log_q[i], DEAD), c), c
+                break
+            if i + 1 < self.spec.depth:
+                cx = self.channel.out_pairs(max(self.log_q[i], DEAD), c)
+        return z, x
+
+    def _next_correlation(self, i: int, c: Array, cx: Array) -> Array:
+        if self.log_q[i] == -math.inf:
+            return np.ones_like(cx)
+        a2 = self.log_alpha2 if (self.skip and i) else 0.0
+        weight = math.exp(a2 + self.law.log_in[i] + self.log_p[i] - self.log_q[i])
+        bias = math.exp(a2 + self.law.log_bias[i] - self.log_q[i])
+        stream = c * math.exp(self.log_q[i - 1] - self.log_q[i]) if (self.skip and i) else 0.0
+        return np.minimum(weight * cx + bias + stream, 1.0)
+
+    def _settled(self, i: int, z: Array) -> bool:
+        """Whether signal and correlation stand still from layer i on."""
+        if self.skip or i < 2 or isinstance(self.spec.width, tuple):
+            return False
+        still = self.log_q[i:].max() - self.log_q[i:].min() < SETTLED if i % 16 == 0 else False
+        return bool(still and np.all(np.abs(z[i] - z[i - 1]) < SETTLED))
+
+    # --- backward -------------------------------------------------------------------------------------------
+
+    @cached_property
+    def factors(self) -> tuple[Array, Array, Array, Array]:
+        """ln F, dE x^2/dq, ln E f^2, E[z f]/q at every layer (theory.channel.Backward)."""
+        b = self.channel.backward(np.maximum(self.log_q, DEAD))
+        return b.log_factor, b.out_slope, b.log_seen, b.seen_slope
+
+    @cached_property
+    def log_step(self) -> Array:
+        """(L-1,) ln of the factor from E[(delta^(l+1))^2] to E[(delta^l)^2], independent cotangent."""
+        plain = self.law.log_out[1:] + self.factors[0][:-1]
+        return np.logaddexp(0.0, self.log_alpha2 + plain) if self.skip else plain
+
+    @cached_property
+    def chi(self) -> Array:
+        """(L,) factor of the total squared gradient norm per layer; the last entry uses the last weights again."""
+        following = np.append(self.law.log_in[1:], self.law.log_in[-1])
+        with np.errstate(over="ignore"):
+            plain = np.exp(following + self.factors[0])
+            return 1.0 + math.exp(self.log_alpha2) * plain if self.skip else plain
+
+    @cached_property
+    def chi_parallel(self) -> Array:
+        """(L,) slope dq^(l+1)/dq^l of the variance map; the last entry uses the last weights again."""
+        following = np.append(self.law.log_in[1:], self.law.log_in[-1])
+        with np.errstate(over="ignore"):
+            plain = np.exp(following) * self.factors[1]
+            return 1.0 + math.exp(self.log_alpha2) * plain if self.skip else plain
+
+    @cached_property
+    def backward(self) -> tuple[Array, Array]:
+        """(log_g, ratio): ln E delta^2 and E[delta_a delta_b] / E delta^2 for every pair (L, P)."""
+        log_end, ratio_end, aligned = output_cotangent(self.spec, self.log_q[-1], lambda: self.correlations[0][-1])
+        if aligned:
+            from gradcore.theory.aligned import aligned_backward
+
+            return aligned_backward(self, log_end)
+        depth = self.spec.depth
+        with np.errstate(invalid="ignore"):
+            log_g = log_end + np.append(np.cumsum(self.log_step[::-1])[::-1], 0.0)
+        ratio = np.zeros((depth, ratio_end.size))
+        ratio[-1] = ratio_end
+        if ratio_end.any():
+            self._pair_backward(ratio)
+        return log_g, ratio
+
+    def _pair_backward(self, ratio: Array) -> None:
+        """Fill the cotangents' correlations downwards in place."""
+        z = self.correlations[0]
+        for i in range(self.spec.depth - 2, -1, -1):
+            shrink = self.channel.slope_pairs(max(self.log_q[i], DEAD), z[i])
+            if self.skip:
+                part = -math.expm1(-self.log_step[i])  # the branch's share of 1 + alpha^2 n Var F
+                shrink = 1.0 - part + part * shrink
+            ratio[i] = ratio[i + 1] * shrink
+
+    @property
+    def log_g(self) -> Array:
+        """ln E delta^2."""
+        return self.backward[0]
+
+    @cached_property
+    def parameter_gradients(self) -> tuple[Array, Array]:
+        """(log_dw, log_db): ln of the mean square entry of dC/dW and dC/db, C the mean over the batch.
+
+        E[(dC/dW)^2] = (1/B^2) sum_ab E[delta_a delta_b] E[x_a x_b]: equal samples do not average out.
+        """
+        log_g, ratio = self.backward
+        b = self.spec.batch_size
+        if b == 1 or not ratio.any():
+            pair_w = pair_b = np.zeros(self.spec.depth)
+        else:
+            pair_w, pair_b = (ratio * self.correlations[1]).mean(axis=1), ratio.mean(axis=1)
+        branch = np.full(self.spec.depth, self.log_alpha2)
+        branch[0] = 0.0
+        with np.errstate(divide="ignore"):
+            share_w, share_b = np.log(batch_share(pair_w, b)), np.log(batch_share(pair_b, b))
+        return log_g + self.log_p + share_w + branch, log_g + share_b + branch
+
+    @cached_property
+    def saturated(self) -> Array:
+        """(L,) share of units and samples with abs(phi') < 0.05 of its maximum."""
+        return self.channel.moments.saturated(self.channel.argument(np.maximum(self.log_q, DEAD)))
