@@ -37,16 +37,21 @@ POLAR_HIGH = math.log(1e12)
 
 # what may be asked: phi phi, phi' phi', psi psi with psi = phi phi'
 VALUE, SLOPE, PSI = "value", "slope", "psi"
+SQUARE, SLOPE_SQUARE = "square", "slope_square"  # phi^2 phi^2 and phi'^2 phi'^2, for finite width
 
 
 def _evaluate(moments: GaussianMoments, names: Functions, h: Array) -> list[Array]:
     """The named functions at h; phi and phi' are evaluated once."""
-    value = moments.value(h) if (VALUE in names or PSI in names) else None
-    slope = moments.derivative(h) if (SLOPE in names or PSI in names) else None
-    table = {VALUE: value, SLOPE: slope}
-    if PSI in names:
-        table[PSI] = value * slope
-    return [table[name] for name in names]
+    value = moments.value(h) if set(names) & {VALUE, PSI, SQUARE} else np.zeros(())
+    slope = moments.derivative(h) if set(names) & {SLOPE, PSI, SLOPE_SQUARE} else np.zeros(())
+    table = {
+        VALUE: lambda: value,
+        SLOPE: lambda: slope,
+        PSI: lambda: value * slope,
+        SQUARE: lambda: value * value,
+        SLOPE_SQUARE: lambda: slope * slope,
+    }
+    return [table[name]() for name in names]
 
 
 # --- closed forms ------------------------------------------------------------------------------------------
@@ -64,12 +69,23 @@ def _step(left: float, right: float, c: Array) -> Array:
     return b * b + a * a * (2 / math.pi) * np.arcsin(c)
 
 
+def _half_square(left: float, right: float, q: Array, c: Array) -> Array:
+    """E[f^2 f^2] of f = left min(h,0) + right max(h,0): f^2 = a h^2 + b h abs(h) (arc-cosine kernel of order 2)."""
+    a, b = 0.5 * (right**2 + left**2), 0.5 * (right**2 - left**2)
+    theta = np.arccos(c)
+    squares = 1 + 2 * c * c
+    half = (3 * np.sin(theta) * c + (math.pi - theta) * squares) / (2 * math.pi)
+    return q * q * (a * a * squares + b * b * (4 * half - squares))
+
+
 def _homogeneous(moments: GaussianMoments, names: Functions, q: float, c: Array) -> list[Array]:
     left, right = moments.activation.tails(moments.slope)
     forms = {
         VALUE: lambda: _half_line(left, right, q, c),
         SLOPE: lambda: _step(left, right, c),
         PSI: lambda: _half_line(left**2, right**2, q, c),
+        SQUARE: lambda: _half_square(left, right, q, c),
+        SLOPE_SQUARE: lambda: _step(left**2, right**2, c),
     }
     return [forms[name]() for name in names]
 
@@ -90,7 +106,14 @@ def _sine(names: Functions, q: float, c: Array, shift: float) -> list[Array]:
         together = math.cos(2 * k * shift) * np.exp(-k * k * q * (1 + c))
         return 0.5 * (apart - sign * together)
 
-    forms = {VALUE: lambda: both(1, 1.0), SLOPE: lambda: both(1, -1.0), PSI: lambda: 0.25 * both(2, 1.0)}
+    one = (1 - math.cos(2 * shift) * np.exp(-2 * q)) / 2
+    forms = {
+        VALUE: lambda: both(1, 1.0),
+        SLOPE: lambda: both(1, -1.0),
+        PSI: lambda: 0.25 * both(2, 1.0),
+        SQUARE: lambda: one - 0.25 + 0.25 * both(2, -1.0),  # sin^2 = (1 - cos 2h) / 2
+        SLOPE_SQUARE: lambda: 0.75 - one + 0.25 * both(2, -1.0),
+    }
     return [forms[name]() for name in names]
 
 
@@ -119,8 +142,8 @@ def _polar_arc(moments: GaussianMoments, names: Functions, u: Array, v: Array, s
     """f(u) f(v) + f(-u) f(-v), or f(u) f(-v) + f(-u) f(v) where ``same`` is False."""
     sign = 1.0 if same else -1.0
     plus_u, plus_v = _evaluate(moments, names, u), _evaluate(moments, names, v)
-    if moments.activation.odd:  # phi odd, phi' even, psi odd
-        return [2.0 * (1.0 if n == SLOPE else sign) * a * b for n, a, b in zip(names, plus_u, plus_v, strict=True)]
+    if moments.activation.odd:  # phi and psi odd, the others even
+        return [2.0 * (sign if n in (VALUE, PSI) else 1.0) * a * b for n, a, b in zip(names, plus_u, plus_v, strict=True)]
     minus_u, minus_v = _evaluate(moments, names, -u), _evaluate(moments, names, -v)
     if same:
         return [a * b + x * y for a, b, x, y in zip(plus_u, plus_v, minus_u, minus_v, strict=True)]
@@ -194,6 +217,9 @@ def _extreme(moments: GaussianMoments, names: Functions, log_q: float, c: Array)
     def step(a: float, b: float) -> Array:
         return _step(a, b, c) / _step(a, b, np.float64(1.0))
 
+    def quartic(a: float, b: float) -> Array:
+        return _half_square(a, b, 1.0, c) / _half_square(a, b, 1.0, np.float64(1.0))
+
     def density() -> Array:
         """phi' is a spike at 0: joint over single density, capped where the two spikes merge."""
         merged = np.exp(-0.5 * log_q) / np.sqrt(np.maximum(1 - c * c, 1e-300)) * math.sqrt(1 / (2 * math.pi))
@@ -204,12 +230,16 @@ def _extreme(moments: GaussianMoments, names: Functions, log_q: float, c: Array)
             VALUE: lambda: ones if value else half(left, right),
             SLOPE: lambda: step(left, right) if (left or right) else ones,
             PSI: lambda: step(left, right) if value else half(left**2, right**2),
+            SQUARE: lambda: ones if value else quartic(left, right),
+            SLOPE_SQUARE: lambda: step(left**2, right**2) if (left or right) else ones,
         }
     else:
         forms = {
             VALUE: lambda: half(tail_left, tail_right) if grows else step(*moments.limits),
             SLOPE: lambda: step(tail_left, tail_right) if grows else density(),
             PSI: lambda: half(tail_left**2, tail_right**2) if grows else density(),
+            SQUARE: lambda: quartic(tail_left, tail_right) if grows else step(*(x * x for x in moments.limits)),
+            SLOPE_SQUARE: lambda: step(tail_left**2, tail_right**2) if grows else density(),
         }
     return [forms[name]() for name in names]
 
@@ -220,7 +250,7 @@ def _direct(moments: GaussianMoments, names: Functions, q: float, c: Array) -> l
         return _homogeneous(moments, names, q, c)
     if moments.oscillates:
         return _sine(names, q, c, moments.shift)
-    if activation.code == "erf" and moments.closed is not None and PSI not in names:
+    if activation.code == "erf" and moments.closed is not None and set(names) <= {VALUE, SLOPE}:
         return _erf(names, q, c)
     kink_free = moments.unshifted and all(k == 0.0 for k in moments.kinks)
     rule = _polar if kink_free else _conditional
@@ -278,6 +308,9 @@ def pair_ratios(moments: GaussianMoments, names: Functions, log_q: float, c: Arr
         SLOPE: at.log_slope_second,
         PSI: at.log_psi_second,
     }
+    if {SQUARE, SLOPE_SQUARE} & set(names):
+        fourth = moments.expectations(np.array(math.log(q)))
+        squares[SQUARE], squares[SLOPE_SQUARE] = np.log(fourth["fourth"]), np.log(fourth["slope_fourth"])
     out = []
     for name, pair in zip(names, pairs, strict=True):
         square = math.exp(float(squares[name]))

@@ -42,6 +42,7 @@ COLUMNS = {
     "slope_fourth": (0, 4, 0),
     "fourth": (4, 0, 0),
     "slope_second_h2": (0, 2, 2),
+    "slope_second_h4": (0, 2, 4),
     "second_h2": (2, 0, 2),
     "second_h4": (2, 0, 4),
 }
@@ -310,6 +311,7 @@ def _sine_moments(q: Array, shift: float) -> dict[str, Array]:
         "fourth": (3 - 4 * cosine(2) + cosine(4)) / 8,
         "slope_fourth": (3 + 4 * cosine(2) + cosine(4)) / 8,
         "slope_second_h2": 0.5 * q * (1 + (1 - 4 * q) * cosine(2)),
+        "slope_second_h4": 0.5 * q * q * (3 + (3 - 24 * q + 16 * q * q) * cosine(2)),
         "second_h2": 0.5 * q * (1 - (1 - 4 * q) * cosine(2)),
         "second_h4": 0.5 * q * q * (3 - (3 - 24 * q + 16 * q * q) * cosine(2)),
     }

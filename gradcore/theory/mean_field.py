@@ -64,6 +64,7 @@ class MeanField:
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
         self.law = Law.of(spec)
+        self.origin = self.law.origin
         self.skip = spec.residual != "none"
         self.log_alpha2 = 2.0 * log_of(abs(spec.alpha)) if self.skip else 0.0
 

@@ -1,0 +1,44 @@
+"""gradcore: do a deep network's signals and gradients survive its depth? Predicted and measured, before training.
+
+    import gradcore as gc
+    spec = gc.Spec(depth=50, width=256, activation="tanh", init="xavier_normal", gain=5 / 3)
+    predicted = gc.predict(spec)                              # NumPy only
+    measured = gc.measure(spec, networks=32, seed=0)          # real torch networks
+    print(gc.compare(predicted, measured))
+
+Importing the package loads NumPy alone; torch, SciPy and pandas are loaded where they are first needed.
+"""
+
+import gradcore.measure  # noqa: F401  the room, before its name becomes the function
+from gradcore.codec import from_json, from_query, to_json, to_query
+from gradcore.compare import Comparison, compare
+from gradcore.errors import GradcoreError, SpecError, UnsupportedError
+from gradcore.measurement import Measurement, measure
+from gradcore.profile import Note, Profile, predict
+from gradcore.spec import Spec
+from gradcore.theory.critical import CriticalPoint, auto_gain, critical_gain, critical_points, exact_gain
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Comparison",
+    "CriticalPoint",
+    "GradcoreError",
+    "Measurement",
+    "Note",
+    "Profile",
+    "Spec",
+    "SpecError",
+    "UnsupportedError",
+    "auto_gain",
+    "compare",
+    "critical_gain",
+    "critical_points",
+    "exact_gain",
+    "from_json",
+    "from_query",
+    "measure",
+    "predict",
+    "to_json",
+    "to_query",
+]

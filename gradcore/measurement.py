@@ -1,0 +1,152 @@
+"""The empirical answer: statistics of real torch networks, one row per network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gradcore.errors import SpecError, UnsupportedError
+from gradcore.spec import Spec
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from gradcore.measure.plain import PlainRun
+
+Array = np.ndarray
+QUANTITIES = ("log_q", "log_p", "log_g", "log_dw", "log_db")
+SHARES = ("correlation", "saturated", "dead")
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """Statistics of measured networks. Arrays have shape (networks, L): natural logs of second moments over units
+    and samples of one network, defined as in :class:`gradcore.Profile`; shares and correlation as numbers.
+
+    inf or NaN marks a layer where the network's own dtype broke. ``networks`` are the indices measured.
+    """
+
+    spec: Spec
+    seed: int
+    dtype: str
+    sampler: str
+    networks: tuple[int, ...]
+    log_q: Array
+    log_p: Array
+    log_g: Array
+    log_dw: Array
+    log_db: Array
+    correlation: Array
+    saturated: Array
+    dead: Array
+
+    def mean(self, name: str) -> Array:
+        """(L,) ln of the mean over networks of the second moment ``name``, on finite networks."""
+        logs = getattr(self, name)
+        usable = np.where(np.isnan(logs) | np.isposinf(logs), -np.inf, logs)
+        count = np.sum(~(np.isnan(logs) | np.isposinf(logs)), axis=0)
+        top = usable.max(axis=0)
+        safe = np.where(np.isneginf(top), 0.0, top)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return safe + np.log(np.exp(usable - safe).sum(axis=0) / count)
+
+    def median(self, name: str) -> Array:
+        """(L,) median over networks of the log."""
+        return np.median(getattr(self, name), axis=0)
+
+    def standard_error(self, name: str) -> Array:
+        """(L,) standard error of ``mean(name)``, from the scatter between networks (delta method); nan for one."""
+        logs = getattr(self, name)
+        mean = self.mean(name)
+        with np.errstate(invalid="ignore", over="ignore"):
+            relative = np.exp(logs - np.where(np.isfinite(mean), mean, 0.0))
+        n = logs.shape[0]
+        return relative.std(axis=0, ddof=1) / math.sqrt(n) if n > 1 else np.full(logs.shape[1], math.nan)
+
+    @property
+    def first_nonfinite(self) -> Array:
+        """(networks,) first layer (1-based) whose pre-activations are not finite in this dtype; 0 where none."""
+        broken = ~np.isfinite(self.log_q) & ~np.isneginf(self.log_q)
+        return np.where(broken.any(axis=1), broken.argmax(axis=1) + 1, 0)
+
+    @property
+    def first_zero(self) -> Array:
+        """(networks,) first layer (1-based) whose pre-activations are all zero in this dtype; 0 where none."""
+        zero = np.isneginf(self.log_q)
+        return np.where(zero.any(axis=1), zero.argmax(axis=1) + 1, 0)
+
+    def plain(self, dtype: str) -> PlainRun:
+        """What plain autograd in ``dtype`` (float64, float32, bfloat16, float16) shows on these same networks."""
+        from gradcore.measure.plain import plain_run
+
+        return plain_run(self.spec, self.networks, self.seed, dtype)
+
+    @staticmethod
+    def merge(*parts: Measurement) -> Measurement:
+        """The measurement of all networks of the parts: same spec, seed, dtype and sampler, no network twice."""
+        if not parts:
+            raise SpecError("parts", parts, "at least one Measurement")
+        first = parts[0]
+        for part in parts[1:]:
+            for name in ("spec", "seed", "dtype", "sampler"):
+                if getattr(part, name) != getattr(first, name):
+                    raise SpecError(name, getattr(part, name), f"{getattr(first, name)!r}, as in the first part")
+        indices = [i for part in parts for i in part.networks]
+        if len(set(indices)) != len(indices):
+            raise SpecError("networks", tuple(indices), "each network once over all parts")
+        order = np.argsort(indices, kind="stable")
+        names = (*QUANTITIES, *SHARES)
+        rows = {name: np.concatenate([getattr(p, name) for p in parts])[order] for name in names}
+        networks = tuple(int(indices[k]) for k in order)
+        return Measurement(first.spec, first.seed, first.dtype, first.sampler, networks, **rows)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Tidy pandas frame: network, layer, quantity, value."""
+        import pandas as pd
+
+        n, depth = self.log_q.shape
+        network = np.repeat(self.networks, depth)
+        layer = np.tile(np.arange(1, depth + 1), n)
+        names = (*QUANTITIES, *SHARES)
+        parts = [
+            pd.DataFrame({"network": network, "layer": layer, "quantity": q, "value": getattr(self, q).ravel()})
+            for q in names
+        ]
+        return pd.concat(parts, ignore_index=True)
+
+    def __repr__(self) -> str:
+        return f"Measurement({len(self.networks)} networks, depth={self.spec.depth}, {self.sampler}, {self.dtype})"
+
+
+def measure(
+    spec: Spec,
+    *,
+    networks: int | Iterable[int] = 32,
+    seed: int = 0,
+    sampler: str = "dense",
+    dtype: str = "float64",
+    device: str = "cpu",
+    progress: Callable[[int, int], Any] | None = None,
+) -> Measurement:
+    """Measure real torch networks of a Spec.
+
+    ``networks`` is a number or a range of indices: network i depends on (spec, seed, i, dtype) only, so runs can be
+    chunked, resumed and merged. ``dtype`` is the networks'; statistics are float64. Gradients are rescaled at every
+    layer, so 1e-120 is measured as such; ``Measurement.plain`` shows what ordinary autograd would. ``progress(done,
+    total)`` is called after each network; an exception it raises cancels the run. Raises SpecError, UnsupportedError.
+    """
+    if not isinstance(spec, Spec):
+        raise SpecError("spec", spec, "a gradcore.Spec", "Make one with gradcore.Spec(...).")
+    if sampler == "exact":
+        raise UnsupportedError('sampler "exact"', "it is not built yet", 'sampler "dense"')
+    if sampler != "dense":
+        raise SpecError("sampler", sampler, 'one of "dense"')
+    from gradcore.measure.dense import measure_networks, network_indices
+
+    indices = network_indices(networks)
+    rows = measure_networks(spec, indices, seed, dtype, device, progress)
+    return Measurement(spec, seed, dtype, sampler, indices, **rows)

@@ -1,0 +1,230 @@
+"""Finite width to leading order: mean, median and spread of ONE random network of the given width.
+
+Plain networks (no norm, no residual, random weights). The kernel K of a layer fluctuates by
+V' = chi_par^2 V + sigma_w^4 (E phi^4 - A^2)/n and its mean shifts by m' = chi_par m + sigma_w^2 A'' V / 2;
+the gradient multiplies r_m = chi_m (1 + a k_m + eta_m). Homogeneous activations keep their mean exactly.
+Orthogonal weights put z on a sphere, which takes Cov(phi^2, Z^2)^2 / 2 off the variance of phi^2.
+
+Sources: Hanin & Nica 2019 (ReLU), Yaida 2020 and Roberts, Yaida & Hanin 2022 (general phi). First order in 1/width;
+unreliable where V / K^2 > 0.2 or chi_par > 1 on the way. Checked by tests/test_finite_width.py.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gradcore.theory.correlation import SLOPE_SQUARE, SQUARE, pair_ratios
+from gradcore.theory.mean_field import MeanField
+
+if TYPE_CHECKING:
+    from gradcore.profile import Profile
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class FiniteWidth:
+    """``shift[name]`` = ln(mean over networks) - infinite-width log, ``variance[name]`` of the log; (L,) each."""
+
+    profile: Profile
+    shift: dict[str, Array]
+    variance: dict[str, Array]
+
+    def mean(self, name: str) -> Array:
+        """ln E over networks."""
+        return getattr(self.profile, name) + self.shift[name]
+
+    def median(self, name: str) -> Array:
+        """ln median over networks, the law being log-normal to this order."""
+        return self.mean(name) - 0.5 * self.variance[name]
+
+    def band(self, name: str, level: float) -> tuple[Array, Array]:
+        """(low, high) of the central ``level`` of networks."""
+        from scipy.special import ndtri
+
+        reach = float(ndtri(0.5 + 0.5 * level)) * np.sqrt(self.variance[name])
+        return self.median(name) - reach, self.median(name) + reach
+
+
+class _Vertices:
+    """Relative (divided by K) coefficients of every layer, each (L,)."""
+
+    def __init__(self, profile: Profile, field: MeanField) -> None:
+        self.spec, self.field = profile.spec, field
+        self.log_q = profile.log_q
+        moments = field.channel.moments
+        e = _normalized(field, self.log_q)
+        self.chi_par = field.chi_parallel * np.exp(self.log_q - np.append(self.log_q[1:], self.log_q[-1]))
+        n = self.spec.layer_widths.astype(float)
+        orthogonal = self.spec.init_entry.kind == "orthogonal"
+        spread = e["fourth"] - 1.0
+        slope_spread = 3.0 * e["slope_fourth"] - 1.0
+        if orthogonal:
+            spread = spread - 0.5 * (e["second_z2"] - 1.0) ** 2
+            slope_spread = slope_spread - 2.0
+        # share of the next kernel that comes from the activations (the rest is bias)
+        following = np.append(np.arange(1, self.spec.depth), self.spec.depth - 1)
+        weight = np.exp(field.law.log_in[following] + field.channel.moments.at(self.log_q).log_second)
+        self.weight = np.minimum(weight * np.exp(-self.log_q[following]), 1.0)
+        self.eps = self.weight**2 * spread / n
+        self.eta = slope_spread / n
+        self.eps_eta = self.weight * (e["second_slope"] - 1.0) / n
+        self.a = 0.5 * (e["slope_z2"] - 1.0)
+        self.slope_bend = 0.25 * (e["slope_z4"] - 6.0 * e["slope_z2"] + 3.0)
+        self.bend = 0.25 * (e["second_z4"] - 6.0 * e["second_z2"] + 3.0) * self.weight
+        self.homogeneous = moments.homogeneous
+
+    @cached_property
+    def pairs(self) -> tuple[Array, Array, Array]:
+        """(correlation of z, E[phi_a^2 phi_b^2]/A^2 - 1, E[phi'_a^2 phi'_b^2]/D^2 - 1) for two samples, (L,)."""
+        c = self.field.correlations[0].mean(axis=1) if self.field.correlations[0].size else np.ones(self.spec.depth)
+        e = _normalized(self.field, self.log_q)
+        rows = []
+        previous: tuple[float, float, list[float]] | None = None
+        for q, x in zip(self.log_q.tolist(), c.tolist(), strict=True):
+            if previous is None or abs(q - previous[0]) > 1e-9 or abs(x - previous[1]) > 1e-9:
+                found = pair_ratios(self.field.channel.moments, (SQUARE, SLOPE_SQUARE), q, np.array([x]))
+                previous = (q, x, [float(v[0]) for v in found])
+            rows.append(previous[2])
+        square, slope = np.array(rows).T
+        return c, square * e["fourth"] - 1.0, slope * e["slope_fourth"] - 1.0
+
+
+def _normalized(field: MeanField, log_q: Array) -> dict[str, Array]:
+    """Fourth moments by A^2 or D^2, and Z-weighted moments by A or D; constants for homogeneous activations."""
+    moments = field.channel.moments
+    if moments.homogeneous:
+        left, right = moments.activation.tails(moments.slope)
+        square, fourth = moments.tail_square, 0.5 * (left**4 + right**4)
+        ones = np.ones_like(log_q)
+        return {
+            "fourth": 3.0 * fourth / square**2 * ones,
+            "slope_fourth": fourth / square**2 * ones,
+            "second_slope": fourth / square**2 * ones,
+            "slope_z2": ones,
+            "slope_z4": 3.0 * ones,
+            "second_z2": 3.0 * ones,
+            "second_z4": 15.0 * ones,
+        }
+    clipped = np.clip(log_q, -60.0, 60.0)
+    e, q = moments.expectations(clipped), np.exp(clipped)
+    a, d = e["second"], e["slope_second"]
+    return {
+        "fourth": e["fourth"] / a**2,
+        "slope_fourth": e["slope_fourth"] / d**2,
+        "second_slope": e["psi_second"] / (a * d),
+        "slope_z2": e["slope_second_h2"] / (d * q),
+        "slope_z4": e["slope_second_h4"] / (d * q * q),
+        "second_z2": e["second_h2"] / (a * q),
+        "second_z4": e["second_h4"] / (a * q * q),
+    }
+
+
+def expansion(profile: Profile) -> FiniteWidth | None:
+    """The leading-order finite-width law, or None where it is not known (norms, residuals, deterministic weights)."""
+    spec, field = profile.spec, profile._field
+    if not isinstance(field, MeanField) or spec.norm != "none" or spec.residual != "none":
+        return None
+    if spec.loss == "mse" or not np.all(np.isfinite(profile.log_q)) or not np.all(np.isfinite(profile.log_g)):
+        return None
+    v = _Vertices(profile, field)
+    b = spec.batch_size
+    own, shared, shift = _kernel(v)
+    averaged = (own + (b - 1) * shared) / b
+    n = spec.layer_widths.astype(float)
+    c = v.pairs[0] if b > 1 else np.zeros(spec.depth)
+    orthogonal = spec.init_entry.kind == "orthogonal"
+    signal = 0.0 if orthogonal else (2.0 / n) * (1.0 + (b - 1) * c * c) / b
+    input_shift, log_p_variance = _to_input(v, averaged)
+    single, gradient, gradient_shift, past = _gradient(v, own, shared, shift)
+    scale = np.append(0.0, 1.0 / v.weight[:-1])
+    both = gradient + (2.0 * past * scale + scale**2) * averaged
+    both[0] += log_p_variance[0]
+    input_p = shift * scale
+    return FiniteWidth(
+        profile,
+        {
+            "log_q": shift,
+            "log_p": input_p,
+            "log_g": gradient_shift,
+            "log_dw": gradient_shift + input_p + past * scale * averaged,
+            "log_db": gradient_shift,
+        },
+        {
+            "log_q": averaged + signal,
+            "log_p": log_p_variance,
+            "log_g": gradient,
+            "log_dw": both,
+            "log_db": single,
+        },
+    )
+
+
+def _to_input(v: _Vertices, averaged: Array) -> tuple[Array, Array]:
+    """Variance of log_p: the kernel's share that came from the activations (layer 1: the input's own)."""
+    scale = np.append(0.0, 1.0 / v.weight[:-1])
+    variance = averaged * scale**2
+    variance[0] = _input_variance(v)[2]
+    return scale, variance
+
+
+def _input_variance(v: _Vertices) -> tuple[float, float, float]:
+    """Relative variance of abs(x)^2: of one sample, between two samples, of the batch mean (0 for digits)."""
+    spec = v.spec
+    if spec.input == "digits":
+        return 0.0, 0.0, 0.0
+    own = 2.0 / float(spec.fan_ins[0])
+    shared = own * spec.input_correlation**2
+    return own, shared, (own + (spec.batch_size - 1) * shared) / spec.batch_size
+
+
+def _kernel(v: _Vertices) -> tuple[Array, Array, Array]:
+    """Relative variance of K (one sample), covariance between two samples, relative shift of the mean; (L,) each."""
+    depth = v.spec.depth
+    own, shared, shift = np.zeros(depth), np.zeros(depth), np.zeros(depth)
+    from_input = math.exp(v.field.law.log_in[0] + v.field.log_p[0] - v.log_q[0])
+    first = _input_variance(v)
+    own[0], shared[0] = from_input**2 * first[0], from_input**2 * first[1]
+    n = v.spec.layer_widths.astype(float)
+    for i in range(depth - 1):
+        own[i + 1] = v.chi_par[i] ** 2 * own[i] + v.eps[i]
+        cross = v.weight[i] ** 2 * v.pairs[1][i] / n[i] if v.spec.batch_size > 1 else 0.0
+        shared[i + 1] = v.chi_par[i] ** 2 * shared[i] + cross
+        # the mean of a homogeneous net is exact: its A'' is 0
+        shift[i + 1] = v.chi_par[i] * shift[i] + 0.5 * v.bend[i] * own[i]
+    return own, shared, np.log1p(np.clip(shift, -0.9, None))
+
+
+def _gradient(v: _Vertices, own: Array, shared: Array, shift: Array) -> tuple[Array, Array, Array, Array]:
+    """(variance of log_g of one sample, of the batch mean, ln shift of its mean, coefficient of the layer's kernel).
+
+    The gradient summed over the batch (log_db) scatters like one sample's. All (L,).
+    """
+    depth, b = v.spec.depth, v.spec.batch_size
+    n = v.spec.layer_widths.astype(float)
+    variance, alone, mean, past = (np.zeros(depth) for _ in range(4))
+    cross_eta = v.pairs[2] / n if b > 1 else np.zeros(depth)
+    cross_eps = v.weight**2 * v.pairs[1] / n if b > 1 else np.zeros(depth)
+    random_end = 2.0 / n[-1] if v.spec.loss == "random" else 0.0
+    one, two = random_end, 0.0
+    s = 0.0  # sensitivity of everything above to the kernel of the layer above
+    log_mean = 0.0
+    for i in range(depth - 1, -1, -1):
+        if i < depth - 1:
+            one += s * s * v.eps[i] + v.eta[i] + 2.0 * s * v.eps_eta[i]
+            two += s * s * cross_eps[i] + cross_eta[i]
+            log_mean += v.a[i] * shift[i] + 0.5 * (v.slope_bend[i] - v.a[i] ** 2) * own[i] - 0.5 * v.eta[i]
+            s = v.a[i] + v.chi_par[i] * s
+        past[i] = s
+        single, between = one + s * s * own[i], two + s * s * shared[i]
+        alone[i], variance[i] = single, (single + (b - 1) * between) / b
+        # ln of the mean: mean of the log plus half its single-sample variance
+        mean[i] = log_mean + 0.5 * (single - random_end)
+    if v.homogeneous and not v.spec.bias_std:
+        mean[:] = 0.0
+    return alone, variance, mean, past

@@ -1,0 +1,71 @@
+"""Share of units that are dead: phi' = 0 on every sample of the batch."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gradcore.theory.gaussian import composite
+
+if TYPE_CHECKING:
+    from gradcore.spec import Spec
+    from gradcore.theory.fields import Field
+
+Array = np.ndarray
+
+
+def dead_share(spec: Spec, field: Field, log_q: Array) -> Array:
+    """(L,) P(phi'(z_b) = 0 for all b): 0 for activations without flat pieces.
+
+    Equicorrelated samples given their common part are independent: E_t[P(flat | t)^B], a 1-D integral. Other
+    batches take the mean correlation of their pairs; batch-normalized units are sampled from their sphere.
+    """
+    flat = spec.activation_entry.flat
+    if not flat and not (spec.activation in ("leaky_relu", "prelu") and spec.slope == 0.0):
+        return np.zeros(spec.depth)
+    flat = flat or ((-math.inf, 0.0),)
+    if spec.init_entry.kind in ("constant", "eye"):
+        return _dead_paths(spec, field, flat)
+    if spec.norm == "batch" and spec.norm_position == "before":
+        return _dead_batch_norm(spec, flat)
+    pairs = field.correlations[0] if spec.batch_size > 1 else np.zeros((spec.depth, 1))
+    c = np.clip(pairs.mean(axis=1) if pairs.shape[1] else np.zeros(spec.depth), 0.0, 1.0)
+    channel = getattr(field, "channel", None)
+    argument = log_q if channel is None or spec.norm == "batch" else channel.argument(np.maximum(log_q, -1e5))
+    shift = channel.moments.shift if channel is not None and spec.norm != "batch" else 0.0
+    return _equicorrelated(np.exp(0.5 * np.clip(argument, -600, 600)), c, spec.batch_size, flat, shift)
+
+
+def _equicorrelated(s: Array, c: Array, b: int, flat: tuple[tuple[float, float], ...], shift: float) -> Array:
+    from scipy.special import ndtr
+
+    t, w = composite(np.linspace(-9.0, 9.0, 37), 12)
+    w = w * np.exp(-0.5 * t * t) / math.sqrt(2 * math.pi)
+    own = np.sqrt(np.maximum(1.0 - c, 1e-300))[:, None]
+    share = np.zeros((s.size, t.size))
+    for low, high in flat:
+        edge_high = ((high - shift) / s)[:, None]
+        edge_low = ((low - shift) / s)[:, None]
+        root = np.sqrt(c)[:, None] * t
+        share += ndtr((edge_high - root) / own) - ndtr((edge_low - root) / own)
+    return np.clip(np.clip(share, 0.0, 1.0) ** b @ w, 0.0, 1.0)
+
+
+def _dead_batch_norm(spec: Spec, flat: tuple[tuple[float, float], ...]) -> Array:
+    """One value for all layers: the normalized unit's law does not change with depth while eps is negligible."""
+    b = spec.batch_size
+    g = np.random.default_rng(0).standard_normal((max(64, 2**20 // b), b))
+    g -= g.mean(axis=1, keepdims=True)
+    y = spec.norm_gamma * g / g.std(axis=1, keepdims=True) + spec.norm_beta
+    inside = np.zeros(y.shape, dtype=bool)
+    for low, high in flat:
+        inside |= (y >= low) & (y <= high)
+    return np.full(spec.depth, float(inside.all(axis=1).mean()))
+
+
+def _dead_paths(spec: Spec, field: Field, flat: tuple[tuple[float, float], ...]) -> Array:
+    """Deterministic weights: every sample alone, batches of independent samples."""
+    share = np.clip(np.asarray(field.saturated), 0.0, 1.0)
+    return share**spec.batch_size if spec.input == "gaussian" else share
