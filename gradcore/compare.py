@@ -105,20 +105,26 @@ class Comparison:
 
 
 def _allowance(profile: Profile, name: str) -> Array:
-    """What leading-order theory leaves open, relative: second order in the spread where the first is known,
-    first order (2 / width a layer on the signal's or gradient's way) where it is not."""
+    """What theory leaves open at this width, relative: second order in 1/width where the first is known,
+    first order (2 / width a layer on the signal's or gradient's way) where it is not.
+
+    MSE weight gradients also feel the random overlaps of the samples, (B - 1) times as much.
+    """
     spec = profile.spec
     inverse = 2.0 / spec.layer_widths.astype(float)
     inverse[0] += 2.0 / float(spec.fan_ins[0])
     forward = np.cumsum(inverse)
     backward = np.cumsum(inverse[::-1])[::-1]
     size = {"log_q": forward, "log_p": forward, "log_g": backward}.get(name, forward + backward)
-    if spec.init_entry.kind in ("constant", "eye") and not profile._field.biases.any():
-        return np.full(spec.depth, 1e-9)
+    exact = 1e-9 * np.ones(spec.depth)
+    if spec.init_entry.kind in ("constant", "eye"):
+        return exact if spec.bias_std == 0.0 and spec.loss != "cross_entropy" else size
+    overlaps = (spec.batch_size - 1) * forward if spec.loss == "mse" and name in ("log_dw", "log_db") else 0.0
     if profile.band_source is None:
-        return size
-    if spec.activation_entry.homogeneous and spec.bias_std == 0.0 and spec.loss == "random":
-        return np.full(spec.depth, 1e-9)  # the mean is exact at any width
+        return size + overlaps
+    forward_exact = name in ("log_q", "log_p") or spec.loss == "random"
+    if spec.activation_entry.homogeneous and spec.bias_std == 0.0 and forward_exact:
+        return exact  # the mean is exact at any width
     return size**2 + 0.1 * size
 
 

@@ -118,12 +118,18 @@ class Profile:
         return "expansion" if self._finite is not None else None
 
     def mean(self, name: str) -> Array:
-        """(L,) ln E over random networks of the per-network second moment ``name`` ("log_q", ...)."""
-        return self._infinite(name) if self._finite is None else self._finite.mean(_checked(name))
+        """(L,) ln E over random networks of the per-network second moment ``name`` ("log_q", ...).
+
+        To leading order in 1/width where that is known, else the infinite-width value; for cross-entropy with the
+        part of the cotangent that is aligned with the output (order q / n a layer).
+        """
+        aligned = getattr(self._field, "aligned_quantities", None) or {}
+        base = aligned.get(_checked(name), self._infinite(name))
+        return base if self._finite is None else base + self._finite.shift[name]
 
     def median(self, name: str) -> Array:
-        """(L,) ln of the median over random networks."""
-        return self._infinite(name) if self._finite is None else self._finite.median(_checked(name))
+        """(L,) ln of the median over random networks, log-normal to leading order; the mean where that is unknown."""
+        return self.mean(name) if self._finite is None else self.mean(name) - 0.5 * self._finite.variance[name]
 
     def band(self, name: str, level: float = 0.95) -> tuple[Array, Array] | None:
         """(low, high), (L,) each: the central ``level`` of one random network, log-normal to leading order.
@@ -133,7 +139,10 @@ class Profile:
         _checked(name)
         if not 0.0 < level < 1.0:
             raise SpecError("level", level, "a number between 0 and 1")
-        return None if self._finite is None else self._finite.band(name, level)
+        if self._finite is None:
+            return None
+        reach = self._finite.reach(name, level)
+        return self.median(name) - reach, self.median(name) + reach
 
     def _infinite(self, name: str) -> Array:
         return getattr(self, _checked(name))

@@ -29,13 +29,15 @@ ORDERS = np.arange(HERMITE_ORDERS)
 class _State:
     """Second moments in units of exp(log_scale), so that noise + seen = 1."""
 
-    def __init__(self, log_scale: float, correlation: Array, skip: bool) -> None:
+    def __init__(self, log_scale: float, share: float, correlation: Array, ratio: Array, skip: bool) -> None:
         self.log_scale = log_scale
-        self.noise, self.seen = 0.0, 1.0
-        self.noise_pairs, self.seen_pairs = np.zeros_like(correlation), correlation.copy()
-        self.kappa = 1.0  # kappa sqrt(q), in units of exp(log_scale / 2)
+        self.noise, self.seen = 1.0 - share, share
+        self.seen_pairs = share * correlation
+        self.noise_pairs = ratio - self.seen_pairs
+        self.kappa = math.sqrt(share)  # kappa sqrt(q), in units of exp(log_scale / 2)
         self.skip = skip
-        self.hermite = np.eye(HERMITE_ORDERS)[1]  # residual nets: the seen part as a function of the stream
+        # residual nets: the seen part as a function of the stream
+        self.hermite = self.kappa * np.eye(HERMITE_ORDERS)[1]
 
     def rescale(self) -> None:
         total = self.noise + self.seen
@@ -52,12 +54,19 @@ class _State:
             self.hermite /= math.sqrt(total)
 
 
-def aligned_backward(field: MeanField, log_end: float) -> tuple[Array, Array]:
-    """(log_g (L,), ratio (L, P)) for delta^L = 2 z^L / n_L, given ln E[(delta^L)^2]."""
+def aligned_backward(
+    field: MeanField, log_end: float, share: float = 1.0, ratio_end: Array | None = None
+) -> tuple[Array, Array]:
+    """(log_g (L,), ratio (L, P)) for a cotangent of second moment e^log_end of which the part kappa z has this share.
+
+    MSE: delta^L = 2 z^L / n_L, all of it (share 1, correlated over samples as z is). ``ratio_end`` are the
+    cotangents' correlations over samples where they differ from z's.
+    """
     correlations = field.correlations[0] if field.spec.batch_size > 1 else np.empty((field.spec.depth, 0))
     log_g, ratio = np.full(field.spec.depth, -math.inf), np.zeros_like(correlations)
-    state = _State(log_end, correlations[-1], field.skip)
-    log_g[-1], ratio[-1] = log_end, correlations[-1]
+    end = correlations[-1] if ratio_end is None or not correlations.shape[1] else ratio_end + 0.0 * correlations[-1]
+    state = _State(log_end, share, correlations[-1], end, field.skip)
+    log_g[-1], ratio[-1] = log_end, end
     for i in range(field.spec.depth - 2, -1, -1):
         if not math.isfinite(state.log_scale):
             break
@@ -107,7 +116,6 @@ def _step(field: MeanField, i: int, state: _State, c: Array) -> None:
 
 def _along(field: MeanField, i: int, state: _State, next_q: float) -> float:
     """(a kappa)^2 E (W x)^2 min(1, n_(l+1) / n_l): what an orthogonal W maps back onto x alone."""
-    law = field.law
-    log_branch = law.log_in[i + 1] + field.log_p[i + 1]
-    ratio = min(1.0, math.exp(law.log_out[i + 1] - law.log_in[i + 1]))
+    log_branch = field.law.log_in[i + 1] + field.log_p[i + 1]
+    ratio = min(1.0, float(field.spec.layer_widths[i + 1]) / float(field.spec.fan_ins[i + 1]))
     return state.kappa**2 * math.exp(field.log_alpha2 + log_branch - next_q) * ratio

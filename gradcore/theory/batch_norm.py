@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from gradcore.spec import Spec
 
 Array = np.ndarray
-SAMPLES = 2**20
+SAMPLES = 2**20  # Gaussian draws behind one sampled unit; residual nets, new at every layer, take a quarter
 
 
 @dataclass(frozen=True)
@@ -189,10 +189,15 @@ class BatchNormField(MeanField):
         law, log_q, log_p, c_x = self.law, self._pass[0][-1], self._pass[1][-1], self._pass[3][-1]
         seen = math.exp(law.log_out[-1] - log_q) * unit.seen
         if self.spec.init_entry.kind == "orthogonal":
-            ratio = min(1.0, math.exp(law.log_out[-1] - law.log_in[-1]))
+            ratio = min(1.0, float(self.spec.layer_widths[-1]) / float(self.spec.fan_ins[-1]))
             along = math.exp(law.log_in[-1] + log_p - log_q) * ratio
             d, o = d - along, o - along * c_x
         return d, o, seen
+
+    @property
+    def aligned_quantities(self) -> None:
+        """None: the first batch norm below the output annihilates what is aligned with it."""
+        return None
 
     @cached_property
     def saturated(self) -> Array:
@@ -242,7 +247,8 @@ def sampled_unit(spec: Spec, log_q: float, c: float) -> BatchUnit:
     (B-2)/((B-3) lambda) (eps = 0), and takes away the heavy tail of 1/s^2 that small B has.
     """
     b, eps = spec.batch_size, spec.norm_eps
-    z = _equicorrelated(b, math.exp(0.5 * log_q), c)
+    draws = SAMPLES if spec.residual == "none" else SAMPLES // 4
+    z = _equicorrelated(draws, b, math.exp(0.5 * log_q), c)
     value = spec.activation_entry.value(z, spec.slope)
     slope2_root = spec.activation_entry.derivative(z, spec.slope)
     centred = value - value.mean(axis=1, keepdims=True)
@@ -274,9 +280,9 @@ def sampled_unit(spec: Spec, log_q: float, c: float) -> BatchUnit:
     )
 
 
-def _equicorrelated(b: int, s: float, c: float) -> Array:
+def _equicorrelated(draws: int, b: int, s: float, c: float) -> Array:
     """(N, B) Gaussian samples with variance s^2 and correlation c >= -1/(B-1), from a fixed seed."""
-    g = np.random.default_rng(0).standard_normal((max(8, SAMPLES // b), b))
+    g = np.random.default_rng(0).standard_normal((max(8, draws // b), b))
     mean = g.mean(axis=1, keepdims=True)
     return s * (math.sqrt(max(1.0 - c, 0.0)) * (g - mean) + math.sqrt(max(1.0 - c + b * c, 0.0)) * mean)
 

@@ -32,7 +32,7 @@ from gradcore.theory.gaussian import (
 Array = np.ndarray
 Functions = tuple[str, ...]
 TABLE_FROM = 24  # so many correlations at once are read from a table
-TABLE_NODES = 33
+TABLE_NODES = 21
 POLAR_HIGH = math.log(1e12)
 
 # what may be asked: phi phi, phi' phi', psi psi with psi = phi phi'

@@ -87,7 +87,7 @@ def critical_points(activation: str, bias_std: float = 0.0, negative_slope: floa
     if bias_std == 0.0:
         zero = _point_at_zero(moments)
         points += [zero] if zero else []
-    scan = SCAN[SCAN < math.log(1e3)] if moments.activation.oscillates else SCAN
+    scan = SCAN[math.log(1e3) > SCAN] if moments.activation.oscillates else SCAN
     if bias_std == 0.0 and points:
         scan = scan[scan > math.log(1e-3)]  # closer to 0 the trivial point itself is found, by rounding
 

@@ -31,24 +31,14 @@ Array = np.ndarray
 class FiniteWidth:
     """``shift[name]`` = ln(mean over networks) - infinite-width log, ``variance[name]`` of the log; (L,) each."""
 
-    profile: Profile
     shift: dict[str, Array]
     variance: dict[str, Array]
 
-    def mean(self, name: str) -> Array:
-        """ln E over networks."""
-        return getattr(self.profile, name) + self.shift[name]
-
-    def median(self, name: str) -> Array:
-        """ln median over networks, the law being log-normal to this order."""
-        return self.mean(name) - 0.5 * self.variance[name]
-
-    def band(self, name: str, level: float) -> tuple[Array, Array]:
-        """(low, high) of the central ``level`` of networks."""
+    def reach(self, name: str, level: float) -> Array:
+        """Half width of the central ``level`` of networks, the law being log-normal to this order."""
         from scipy.special import ndtri
 
-        reach = float(ndtri(0.5 + 0.5 * level)) * np.sqrt(self.variance[name])
-        return self.median(name) - reach, self.median(name) + reach
+        return float(ndtri(0.5 + 0.5 * level)) * np.sqrt(self.variance[name])
 
 
 class _Vertices:
@@ -69,8 +59,8 @@ class _Vertices:
             slope_spread = slope_spread - 2.0
         # share of the next kernel that comes from the activations (the rest is bias)
         following = np.append(np.arange(1, self.spec.depth), self.spec.depth - 1)
-        weight = np.exp(field.law.log_in[following] + field.channel.moments.at(self.log_q).log_second)
-        self.weight = np.minimum(weight * np.exp(-self.log_q[following]), 1.0)
+        weight = field.law.log_in[following] + moments.at(self.log_q).log_second - self.log_q[following]
+        self.weight = np.exp(np.minimum(weight, 0.0))
         self.eps = self.weight**2 * spread / n
         self.eta = slope_spread / n
         self.eps_eta = self.weight * (e["second_slope"] - 1.0) / n
@@ -147,7 +137,6 @@ def expansion(profile: Profile) -> FiniteWidth | None:
     both[0] += log_p_variance[0]
     input_p = shift * scale
     return FiniteWidth(
-        profile,
         {
             "log_q": shift,
             "log_p": input_p,

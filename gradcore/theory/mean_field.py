@@ -21,7 +21,7 @@ import numpy as np
 from gradcore.theory.channel import Channel, channel_of, log_add, log_of
 from gradcore.theory.critical import bias_variances, resolve_gain, weight_variances
 from gradcore.theory.inputs import input_correlations
-from gradcore.theory.loss import output_cotangent
+from gradcore.theory.loss import aligned_share, output_cotangent
 
 if TYPE_CHECKING:
     from gradcore.spec import Spec
@@ -131,8 +131,10 @@ class MeanField:
         """Whether signal and correlation stand still from layer i on."""
         if self.skip or i < 2 or isinstance(self.spec.width, tuple):
             return False
-        still = self.log_q[i:].max() - self.log_q[i:].min() < SETTLED if i % 16 == 0 else False
-        return bool(still and np.all(np.abs(z[i] - z[i - 1]) < SETTLED))
+        if i % 16 or not math.isfinite(self.log_q[-1]):
+            return False
+        rest = self.log_q[i:]
+        return bool(rest.max() - rest.min() < SETTLED and np.all(np.abs(z[i] - z[i - 1]) < SETTLED))
 
     # --- backward -------------------------------------------------------------------------------------------
 
@@ -202,7 +204,29 @@ class MeanField:
 
         E[(dC/dW)^2] = (1/B^2) sum_ab E[delta_a delta_b] E[x_a x_b]: equal samples do not average out.
         """
+        return self._parameter_gradients(*self.backward)
+
+    @cached_property
+    def aligned_quantities(self) -> dict[str, Array] | None:
+        """log_g, log_dw, log_db with the part of a cross-entropy cotangent that is aligned with the output.
+
+        A finite-width effect of order q / n a layer (times B in the bias gradient of correlated samples); None for
+        other losses.
+        """
+        if self.spec.loss != "cross_entropy":
+            return None
+        from gradcore.theory.aligned import aligned_backward
+
         log_g, ratio = self.backward
+        share = aligned_share(self.spec, self.log_q[-1])
+        if share == 0.0 or not np.all(np.isfinite(log_g)):
+            return None
+        ends = ratio[-1] if self.spec.batch_size > 1 else None
+        aligned = aligned_backward(self, float(log_g[-1]), share, ends)
+        log_dw, log_db = self._parameter_gradients(*aligned)
+        return {"log_g": aligned[0], "log_dw": log_dw, "log_db": log_db}
+
+    def _parameter_gradients(self, log_g: Array, ratio: Array) -> tuple[Array, Array]:
         b = self.spec.batch_size
         if b == 1 or not ratio.any():
             pair_w = pair_b = np.zeros(self.spec.depth)

@@ -21,12 +21,12 @@ from gradcore.theory.inputs import digits_batch
 from gradcore.theory.signed_log import SignedLog, log_mean
 
 Array = np.ndarray
-PARTICLES = 2**16
+PARTICLES = 2**15
 
 
 def particles(depth: int) -> int:
     """How many sampled units follow a random elementwise map: fewer for deep networks (memory)."""
-    return max(256, min(PARTICLES, 2**22 // depth))
+    return max(256, min(PARTICLES, 2**21 // depth))
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,7 @@ def _sent(
     aligned = k[1] * (x - centre) + k[0] * centre
     mean, contrast = _modes(delta, delta)
     if field.spec.init_entry.kind == "orthogonal":
-        least = min(1.0, math.exp(law.log_out[i + 1] - law.log_in[i + 1]))
+        least = min(1.0, float(field.spec.layer_widths[i + 1]) / float(field.spec.fan_ins[i + 1]))
         branch = math.exp(law.log_in[i + 1] + field._pass[1][i + 1] - field._pass[0][i + 1]) * least
         along = _split(branch, field._pass[3][i + 1], b)
         mean -= (a * kappa[0]) ** 2 * along[0]
