@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from gradcore import elementwise as fn
+
 Array = np.ndarray
 SQRT2 = math.sqrt(2.0)
-SELU_SCALE = 1.0507009873554804934193349852946
-SELU_ALPHA = 1.6732632423543772848170429916717
 INF = math.inf
 
 
@@ -70,145 +70,6 @@ def negative_slope_of(code: str, negative_slope: float | None) -> float:
     return ACTIVATIONS[code].default_slope or 0.0
 
 
-# --- NumPy sides -------------------------------------------------------------------------------------------
-
-
-def _special(name: str) -> Callable[..., Array]:
-    from scipy import special
-
-    return getattr(special, name)
-
-
-def _leaky(h: Array, a: float) -> Array:
-    return np.where(h > 0, h, a * h)
-
-
-def _leaky_slope(h: Array, a: float) -> Array:
-    return np.where(h > 0, 1.0, a)
-
-
-def _elu(h: Array, a: float) -> Array:
-    return np.where(h > 0, h, np.expm1(np.minimum(h, 0.0)))
-
-
-def _elu_slope(h: Array, a: float) -> Array:
-    return np.where(h > 0, 1.0, np.exp(np.minimum(h, 0.0)))
-
-
-def _selu(h: Array, a: float) -> Array:
-    return SELU_SCALE * np.where(h > 0, h, SELU_ALPHA * np.expm1(np.minimum(h, 0.0)))
-
-
-def _selu_slope(h: Array, a: float) -> Array:
-    return SELU_SCALE * np.where(h > 0, 1.0, SELU_ALPHA * np.exp(np.minimum(h, 0.0)))
-
-
-def _normal_pdf(h: Array) -> Array:
-    return np.exp(-0.5 * h * h) / math.sqrt(2.0 * math.pi)
-
-
-def _gelu(h: Array, a: float) -> Array:
-    return h * _special("ndtr")(h)
-
-
-def _gelu_slope(h: Array, a: float) -> Array:
-    return _special("ndtr")(h) + h * _normal_pdf(h)
-
-
-_GELU_C = math.sqrt(2.0 / math.pi)
-
-
-def _gelu_tanh_gate(h: Array) -> Array:
-    """(1 + tanh(u)) / 2 with u the cubic of the tanh approximation, as a logistic of 2u."""
-    return _special("expit")(2.0 * _GELU_C * (h + 0.044715 * h * h * h))
-
-
-def _gelu_tanh(h: Array, a: float) -> Array:
-    return h * _gelu_tanh_gate(h)
-
-
-def _gelu_tanh_slope(h: Array, a: float) -> Array:
-    gate = _gelu_tanh_gate(h)
-    return gate + h * 2.0 * gate * _gelu_tanh_gate(-h) * _GELU_C * (1.0 + 3 * 0.044715 * h * h)
-
-
-def _sigmoid(h: Array, a: float) -> Array:
-    return _special("expit")(h)
-
-
-def _sigmoid_slope(h: Array, a: float) -> Array:
-    expit = _special("expit")
-    return expit(h) * expit(-h)
-
-
-def _silu(h: Array, a: float) -> Array:
-    return h * _special("expit")(h)
-
-
-def _silu_slope(h: Array, a: float) -> Array:
-    expit = _special("expit")
-    return expit(h) * (1.0 + h * expit(-h))
-
-
-def _softplus(h: Array, a: float) -> Array:
-    return np.logaddexp(0.0, h)
-
-
-def _mish(h: Array, a: float) -> Array:
-    return h * np.tanh(np.logaddexp(0.0, h))
-
-
-def _mish_slope(h: Array, a: float) -> Array:
-    t = np.logaddexp(0.0, h)
-    return np.tanh(t) + h * _special("expit")(h) * _tanh_slope(t, a)
-
-
-def _tanh(h: Array, a: float) -> Array:
-    return np.tanh(h)
-
-
-def _tanh_slope(h: Array, a: float) -> Array:
-    s = np.exp(-2.0 * np.abs(h))
-    return 4.0 * s / (1.0 + s) ** 2
-
-
-def _softsign(h: Array, a: float) -> Array:
-    return h / (1.0 + np.abs(h))
-
-
-def _between(low: float, high: float, inside: float) -> Callable[[Array, float], Array]:
-    return lambda h, a: np.where((h > low) & (h < high), inside, 0.0)
-
-
-def _hardswish(h: Array, a: float) -> Array:
-    return h * np.clip(h + 3.0, 0.0, 6.0) / 6.0
-
-
-def _hardswish_slope(h: Array, a: float) -> Array:
-    return np.where(h <= -3.0, 0.0, np.where(h >= 3.0, 1.0, h / 3.0 + 0.5))
-
-
-# --- closed forms (docs/theory.md, "Closed forms") -----------------------------------------------------------
-
-
-def _erf_moments(q: Array) -> tuple[Array, Array, Array]:
-    return 0.0 * q, 2 / math.pi * np.arctan(2 * q / np.sqrt(1 + 4 * q)), 4 / math.pi / np.sqrt(1 + 4 * q)
-
-
-def _sin_moments(q: Array) -> tuple[Array, Array, Array]:
-    return 0.0 * q, -np.expm1(-2 * q) / 2, (1 + np.exp(-2 * q)) / 2
-
-
-def _gelu_moments(q: Array) -> tuple[Array, Array, Array]:
-    """Stein's lemma on phi = h Phi(h); each term is non-negative, so nothing cancels."""
-    angle = np.arctan(q / np.sqrt(1 + 2 * q)) / (2 * math.pi)  # asin(q/(1+q)), well conditioned
-    ratio = q / (math.pi * (1 + q) * np.sqrt(1 + 2 * q))
-    mean = q / np.sqrt(2 * math.pi * (1 + q))
-    second = q * (0.25 + angle + ratio)
-    slope = 0.25 + angle + ratio + q / (2 * math.pi * (1 + 2 * q) ** 1.5)
-    return mean, second, slope
-
-
 # --- torch sides -------------------------------------------------------------------------------------------
 
 
@@ -257,8 +118,8 @@ _add(
 )
 _add(
     "leaky_relu",
-    value=_leaky,
-    derivative=_leaky_slope,
+    value=fn.leaky,
+    derivative=fn.leaky_slope,
     torch_module=lambda torch, a: torch.nn.LeakyReLU(a),
     torch_code="nn.LeakyReLU({slope})",
     latex=r"\max(h, 0) + a \min(h, 0)",
@@ -272,8 +133,8 @@ _add(
 )
 _add(
     "prelu",
-    value=_leaky,
-    derivative=_leaky_slope,
+    value=fn.leaky,
+    derivative=fn.leaky_slope,
     torch_module=lambda torch, a: torch.nn.PReLU(init=a),
     torch_code="nn.PReLU(init={slope})",
     latex=r"\max(h, 0) + a \min(h, 0)",
@@ -287,7 +148,7 @@ _add(
 _add(
     "relu6",
     value=lambda h, a: np.clip(h, 0.0, 6.0),
-    derivative=_between(0.0, 6.0, 1.0),
+    derivative=fn.between(0.0, 6.0, 1.0),
     torch_module=lambda torch, a: torch.nn.ReLU6(),
     torch_code="nn.ReLU6()",
     latex=r"\min(\max(h, 0), 6)",
@@ -300,8 +161,8 @@ _add(
 )
 _add(
     "elu",
-    value=_elu,
-    derivative=_elu_slope,
+    value=fn.elu,
+    derivative=fn.elu_slope,
     torch_module=lambda torch, a: torch.nn.ELU(),
     torch_code="nn.ELU()",
     latex=r"h\ (h>0),\ e^h - 1\ (h \le 0)",
@@ -312,22 +173,22 @@ _add(
 )
 _add(
     "selu",
-    value=_selu,
-    derivative=_selu_slope,
+    value=fn.selu,
+    derivative=fn.selu_slope,
     torch_module=lambda torch, a: torch.nn.SELU(),
     torch_code="nn.SELU()",
     latex=r"\lambda h\ (h>0),\ \lambda\alpha(e^h - 1)\ (h \le 0)",
     source="Klambauer et al. 2017",
     note="q* = 1 at sigma_w = 1, but the gradient grows 1.0716x a layer there",
     kinks=(0.0,),
-    tails=lambda a: (0.0, SELU_SCALE),
-    limits=(-SELU_SCALE * SELU_ALPHA, 0.0),
+    tails=lambda a: (0.0, fn.SELU_SCALE),
+    limits=(-fn.SELU_SCALE * fn.SELU_ALPHA, 0.0),
     torch_gain=lambda a: 0.75,
 )
 _add(
     "celu",
-    value=_elu,
-    derivative=_elu_slope,
+    value=fn.elu,
+    derivative=fn.elu_slope,
     torch_module=lambda torch, a: torch.nn.CELU(),
     torch_code="nn.CELU()",
     latex=r"\max(h, 0) + \min(e^{h} - 1, 0)",
@@ -338,19 +199,19 @@ _add(
 )
 _add(
     "gelu",
-    value=_gelu,
-    derivative=_gelu_slope,
+    value=fn.gelu,
+    derivative=fn.gelu_slope,
     torch_module=lambda torch, a: torch.nn.GELU(),
     torch_code="nn.GELU()",
     latex=r"h\,\Phi(h)",
     source="Hendrycks & Gimpel 2016",
     note="its critical fixed points below q about 3 to 4 are unstable",
-    closed=_gelu_moments,
+    closed=fn.gelu_moments,
 )
 _add(
     "gelu_tanh",
-    value=_gelu_tanh,
-    derivative=_gelu_tanh_slope,
+    value=fn.gelu_tanh,
+    derivative=fn.gelu_tanh_slope,
     torch_module=lambda torch, a: torch.nn.GELU(approximate="tanh"),
     torch_code='nn.GELU(approximate="tanh")',
     latex=r"\tfrac{h}{2}(1+\tanh(\sqrt{2/\pi}(h+0.044715h^3)))",
@@ -359,8 +220,8 @@ _add(
 )
 _add(
     "silu",
-    value=_silu,
-    derivative=_silu_slope,
+    value=fn.silu,
+    derivative=fn.silu_slope,
     torch_module=lambda torch, a: torch.nn.SiLU(),
     torch_code="nn.SiLU()",
     latex=r"h\,\sigma(h)",
@@ -369,8 +230,8 @@ _add(
 )
 _add(
     "mish",
-    value=_mish,
-    derivative=_mish_slope,
+    value=fn.mish,
+    derivative=fn.mish_slope,
     torch_module=lambda torch, a: torch.nn.Mish(),
     torch_code="nn.Mish()",
     latex=r"h \tanh(\ln(1+e^h))",
@@ -379,8 +240,8 @@ _add(
 )
 _add(
     "hardswish",
-    value=_hardswish,
-    derivative=_hardswish_slope,
+    value=fn.hardswish,
+    derivative=fn.hardswish_slope,
     torch_module=lambda torch, a: torch.nn.Hardswish(),
     torch_code="nn.Hardswish()",
     latex=r"h\,\mathrm{relu6}(h+3)/6",
@@ -391,8 +252,8 @@ _add(
 )
 _add(
     "softplus",
-    value=_softplus,
-    derivative=_sigmoid,
+    value=fn.softplus,
+    derivative=fn.sigmoid,
     torch_module=lambda torch, a: torch.nn.Softplus(),
     torch_code="nn.Softplus()",
     latex=r"\ln(1+e^h)",
@@ -401,8 +262,8 @@ _add(
 )
 _add(
     "tanh",
-    value=_tanh,
-    derivative=_tanh_slope,
+    value=fn.tanh,
+    derivative=fn.tanh_slope,
     torch_module=lambda torch, a: torch.nn.Tanh(),
     torch_code="nn.Tanh()",
     latex=r"\tanh(h)",
@@ -416,7 +277,7 @@ _add(
 _add(
     "hardtanh",
     value=lambda h, a: np.clip(h, -1.0, 1.0),
-    derivative=_between(-1.0, 1.0, 1.0),
+    derivative=fn.between(-1.0, 1.0, 1.0),
     torch_module=lambda torch, a: torch.nn.Hardtanh(),
     torch_code="nn.Hardtanh()",
     latex=r"\min(\max(h,-1),1)",
@@ -430,8 +291,8 @@ _add(
 )
 _add(
     "sigmoid",
-    value=_sigmoid,
-    derivative=_sigmoid_slope,
+    value=fn.sigmoid,
+    derivative=fn.sigmoid_slope,
     torch_module=lambda torch, a: torch.nn.Sigmoid(),
     torch_code="nn.Sigmoid()",
     latex=r"1/(1+e^{-h})",
@@ -444,7 +305,7 @@ _add(
 _add(
     "hardsigmoid",
     value=lambda h, a: np.clip(h + 3.0, 0.0, 6.0) / 6.0,
-    derivative=_between(-3.0, 3.0, 1.0 / 6.0),
+    derivative=fn.between(-3.0, 3.0, 1.0 / 6.0),
     torch_module=lambda torch, a: torch.nn.Hardsigmoid(),
     torch_code="nn.Hardsigmoid()",
     latex=r"\mathrm{relu6}(h+3)/6",
@@ -457,7 +318,7 @@ _add(
 )
 _add(
     "softsign",
-    value=_softsign,
+    value=fn.softsign,
     derivative=lambda h, a: 1.0 / (1.0 + np.abs(h)) ** 2,
     torch_module=lambda torch, a: torch.nn.Softsign(),
     torch_code="nn.Softsign()",
@@ -471,7 +332,7 @@ _add(
 )
 _add(
     "erf",
-    value=lambda h, a: _special("erf")(h),
+    value=lambda h, a: fn.special("erf")(h),
     derivative=lambda h, a: 2.0 / math.sqrt(math.pi) * np.exp(-h * h),
     torch_module=lambda torch, a: _elementwise(torch, "erf"),
     torch_code="torch.erf",
@@ -481,7 +342,7 @@ _add(
     tails=lambda a: (0.0, 0.0),
     limits=(-1.0, 1.0),
     odd=True,
-    closed=_erf_moments,
+    closed=fn.erf_moments,
 )
 _add(
     "sin",
@@ -495,5 +356,5 @@ _add(
     tails=lambda a: (0.0, 0.0),
     odd=True,
     oscillates=True,
-    closed=_sin_moments,
+    closed=fn.sin_moments,
 )
