@@ -149,11 +149,10 @@ def compare(predicted: Profile, measured: Measurement) -> Comparison:
 
 
 def _is_rounding(name: str, theirs: Array, measured: Measurement) -> Array:
-    """Whether a measured mean square is zero up to rounding, against the terms that cancelled in it."""
-    scale = measured.mean("log_g")
+    """Whether a measured mean square is zero up to rounding, against the largest terms that cancelled in it."""
+    gradient = measured.mean("log_g")
+    scale = float(np.max(np.where(np.isfinite(gradient), gradient, -np.inf)))
     if name == "log_dw":
         scale = scale + measured.mean("log_p")
-    elif name != "log_db":
-        scale = np.full_like(theirs, float(np.nanmax(np.where(np.isfinite(scale), scale, -np.inf), initial=-np.inf)))
     with np.errstate(invalid="ignore"):
         return np.isneginf(theirs) | (theirs - scale < math.log(ROUNDING))

@@ -33,7 +33,7 @@ Array = np.ndarray
 Functions = tuple[str, ...]
 TABLE_FROM = 24  # so many correlations at once are read from a table
 TABLE_NODES = 21
-POLAR_HIGH = math.log(1e12)
+POLAR_HIGH = math.log(1e18)
 
 # what may be asked: phi phi, phi' phi', psi psi with psi = phi phi'
 VALUE, SLOPE, PSI = "value", "slope", "psi"

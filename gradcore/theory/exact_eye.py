@@ -31,9 +31,9 @@ class _Cohort:
         self.size = high - low
         self.present = field.spec.layer_widths >= high
         self.from_input = bool(field.spec.fan_ins[0] >= high)
-        self.field, self.rng = field, np.random.default_rng([0, seed])
+        self.field, self.rng = field, np.random.default_rng([1, seed + 1])  # apart from the inputs' own stream
         if self.from_input:
-            self.cloud = field.cloud
+            self.cloud = self._input_cloud(low, high)
         elif field.biased:
             shape = (particles(field.spec.depth), max(2, field.cloud.points.shape[1] if field.cloud.finite else 2))
             self.cloud = Cloud(np.zeros(shape), np.full(shape, 1.0 / (shape[0] * shape[1])), True)
@@ -43,6 +43,15 @@ class _Cohort:
         self.x: list[SignedLog | None] = []
         self.slope: list[SignedLog | None] = []
         self._run()
+
+    def _input_cloud(self, low: int, high: int) -> Cloud:
+        """The input's law; of digits the pixels of these units alone."""
+        cloud, spec = self.field.cloud, self.field.spec
+        if spec.input != "digits":
+            return cloud
+        rows = np.arange(cloud.points.shape[0]) % int(spec.fan_ins[0])
+        points = cloud.points[(rows >= low) & (rows < high)]
+        return Cloud(points, np.full(points.shape, 1.0 / points.size), True)
 
     def _bias(self, variance: float) -> SignedLog:
         rows = self.cloud.points.shape[0]

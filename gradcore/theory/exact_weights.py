@@ -16,7 +16,7 @@ import numpy as np
 
 from gradcore.theory.critical import bias_variances, resolve_gain
 from gradcore.theory.gaussian import composite, moments_of
-from gradcore.theory.inputs import input_correlations
+from gradcore.theory.inputs import digits_batch, input_correlations
 from gradcore.theory.loss import softmax_second_moment
 from gradcore.theory.paths import Cloud, input_sum_cloud
 from gradcore.theory.signed_log import SignedLog, activate, log_mean
@@ -280,6 +280,8 @@ class ConstantField:
         """(sign, ln abs) of E delta_a delta_b x_a x_b, a != b."""
         if pair_d[0] == 0.0:
             return 0.0, -math.inf
+        if i == 0 and self.cloud.finite and self.spec.loss == "mse":
+            return self._digits_pair(common)
         if i == 0:
             mean = float(self.correlations[1][0, 0])
             return (pair_d[0], pair_d[1] + 2 * math.log(self.spec.input_rms) + math.log(mean)) if mean > 0 else (0.0, -math.inf)
@@ -287,6 +289,15 @@ class ConstantField:
             return self.cloud.mean_pair(common.times(self._stored[i - 1].x))
         sign, log = self.cloud.mean_pair(self._stored[i - 1].x)
         return sign * pair_d[0], log + pair_d[1]
+
+    def _digits_pair(self, common: SignedLog) -> tuple[float, float]:
+        """The same at layer 1 of a batch of digits, whose Gram matrix is known entry by entry."""
+        x = digits_batch(self.spec.batch_size, self.spec.input_rms)
+        top, b = float(common.log.max()), self.spec.batch_size
+        delta = (common.sign * np.exp(common.log - top)).ravel()
+        gram = np.outer(delta, delta) * (x @ x.T) / x.shape[1]
+        total = float(gram.sum() - np.trace(gram)) / max(b * (b - 1), 1)
+        return float(np.sign(total)), 2.0 * top + math.log(abs(total)) if total else -math.inf
 
     @property
     def backward(self) -> tuple[Array, Array]:

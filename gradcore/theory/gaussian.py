@@ -69,7 +69,7 @@ def graded_edges(low: float, high: float, points: tuple[float, ...], smallest: f
     around = np.concatenate([[0.0], steps, -steps])
     edges = (np.asarray(points)[:, None] + around).ravel()
     edges = np.unique(np.concatenate([edges[(edges > low) & (edges < high)], [low, high]]))
-    keep = np.concatenate([[True], np.diff(edges) > 1e-13 * reach])
+    keep = np.concatenate([[True], np.diff(edges) > 1e-9 * smallest + 1e-12 * np.abs(edges[1:])])
     return edges[keep] if edges[keep][-1] == high else np.append(edges[keep], high)
 
 

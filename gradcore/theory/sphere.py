@@ -59,9 +59,14 @@ class SphereMoments:
         radius = math.sqrt(self.batch - 1)
         reach = min(radius, REACH)
         points, smallest = self._structure(root_v)
+        # where a kink of the second sample enters or leaves the range that the first one leaves it
+        rho = -1.0 / (self.batch - 1)
+        near = points[np.abs(points) < radius]
+        ends = np.sqrt((1 - rho * rho) * (radius**2 - near**2))
+        points = np.concatenate([points, rho * near - ends, rho * near + ends])
         inside = tuple(points[np.abs(points) < reach]) or (0.0,)
         edges = np.arcsin(np.clip(graded_edges(-reach, reach, inside, smallest) / radius, -1.0, 1.0))
-        theta, weight = composite(edges, 14)
+        theta, weight = composite(edges, 20)
         weight = weight * np.cos(theta) ** (self.batch - 3)
         return radius * np.sin(theta), weight / weight.sum()
 
@@ -76,7 +81,7 @@ class SphereMoments:
         moving = np.clip((points[1:] - rho * w[:, None]) / half[:, None], -reach, reach)
         edges = np.sort(np.concatenate([np.broadcast_to(fixed, (w.size, fixed.size)), moving], axis=1), axis=1)
         edges = np.arcsin(edges)
-        x, gauss = legendre(10)
+        x, gauss = legendre(14)
         width = np.diff(edges, axis=1)[:, :, None]
         angle = (edges[:, :-1, None] + width * x).reshape(w.size, -1)
         weight = (width * gauss).reshape(w.size, -1) * np.cos(angle) ** (self.batch - 4)

@@ -1,0 +1,121 @@
+"""Cotangents that are correlated with the output: MSE and cross-entropy, prediction and torch."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+import gradcore as gc
+from gradcore.theory.loss import softmax_pair_moments, softmax_second_moment
+
+# D^l / D^L at l = 1, 5, 9 of depth-10 nets, loss mean square with target 0
+TABLE = [
+    ({"activation": "linear", "gain": 1.0}, (10, 6, 2)),
+    ({"activation": "relu", "gain": math.sqrt(2)}, (19, 11, 3)),
+    ({"activation": "relu", "gain": math.sqrt(2), "bias_std": math.sqrt(0.1)}, (16, 10, 2.9333)),
+]
+
+
+@pytest.mark.parametrize(("fields", "ratios"), TABLE)
+def test_mse_growth_predicted(fields: dict, ratios: tuple) -> None:
+    profile = gc.predict(gc.Spec(depth=10, width=500, init="lecun_normal", loss="mse", batch_size=1, **fields))
+    assert np.exp(profile.log_g - profile.log_g[-1])[[0, 4, 8]] == pytest.approx(ratios, abs=1e-4)
+
+
+@pytest.mark.parametrize("fields", [row[0] for row in TABLE] + [{"activation": "tanh", "gain": 1.3}])
+def test_mse_growth_measured(fields: dict) -> None:
+    """Torch against theory at width 500, one sample; D^l / D^L cancels the scatter of the output's size.
+
+    The finite-width part of the mean is of order L / n per unit of the aligned growth: 10 / 500 = 0.02.
+    """
+    spec = gc.Spec(depth=10, width=500, init="lecun_normal", loss="mse", batch_size=1, **fields)
+    profile, measured = gc.predict(spec), gc.measure(spec, networks=48, seed=2)
+    ratio = np.exp(measured.log_g - measured.log_g[:, -1:])
+    expected = np.exp(profile.log_g - profile.log_g[-1])
+    error = ratio.std(axis=0, ddof=1) / math.sqrt(48)
+    z = (ratio.mean(axis=0) - expected)[:-1] / np.hypot(error, 0.02 * expected)[:-1]
+    assert np.abs(z).max() < 4.0
+    naive = gc.predict(spec.replace(loss="random"))
+    assert np.exp(naive.log_g[0] - naive.log_g[-1]) < 0.2 * expected[0] or fields["activation"] == "tanh"
+
+
+@pytest.mark.parametrize("fields", [{"init": "orthogonal"}, {"init": "orthogonal", "width": (96, 256, 128, 256, 64), "depth": 5}])
+def test_mse_through_orthogonal_weights(fields: dict) -> None:
+    """Orthogonal weights send the aligned part back onto x alone: less growth than Gaussian ones."""
+    spec = gc.Spec(**{"depth": 6, "width": 256, "activation": "tanh", "gain": 1.2, "loss": "mse", "batch_size": 1, **fields})
+    profile, measured = gc.predict(spec), gc.measure(spec, networks=48, seed=3)
+    ratio = np.exp(measured.log_g - measured.log_g[:, -1:])
+    expected = np.exp(profile.log_g - profile.log_g[-1])
+    error = ratio.std(axis=0, ddof=1) / math.sqrt(48)
+    allowed = 2.0 * float(np.sum(1.0 / spec.layer_widths))
+    assert np.abs((ratio.mean(axis=0) - expected)[:-1] / np.hypot(error, allowed * expected)[:-1]).max() < 4.0
+    gaussian = gc.predict(spec.replace(init="lecun_normal"))
+    assert gaussian.log_g[0] - gaussian.log_g[-1] > profile.log_g[0] - profile.log_g[-1] + 0.05
+
+
+def test_correlated_batch_does_not_average_out() -> None:
+    """ReLU, L = 6, B = 8, correlation 0.9 at the input and equal cotangents: weight gradients do not fall as 1/B.
+
+    Cotangents that are equal over samples come from a linear output with MSE on equal samples; here the same
+    statement for input_correlation = 1: dW of the batch equals dW of one sample.
+    """
+    base = gc.Spec(depth=6, width=256, gain=math.sqrt(2), loss="mse", input_correlation=1.0)
+    eight, one = gc.predict(base.replace(batch_size=8)), gc.predict(base.replace(batch_size=1))
+    assert eight.log_dw == pytest.approx(one.log_dw, abs=1e-9)
+    apart = gc.predict(base.replace(batch_size=8, input_correlation=0.0, activation="tanh"))
+    single = gc.predict(base.replace(batch_size=1, input_correlation=0.0, activation="tanh"))
+    assert apart.log_dw == pytest.approx(single.log_dw - math.log(8), abs=1e-9)
+
+
+@pytest.mark.parametrize(("q", "figure"), [(0.01, 0.9009), (1.0, 0.9947), (9.0, 1.339)])
+def test_cross_entropy_size(q: float, figure: float) -> None:
+    """E abs(softmax - onehot)^2 for 10 classes, by predict and by 200,000 draws."""
+    k = 10
+    exact = 1 - 2 / k + k * softmax_second_moment(math.log(q), k)
+    rng = np.random.default_rng(0)
+    p = np.exp(math.sqrt(q) * rng.standard_normal((200_000, k)))
+    p /= p.sum(axis=1, keepdims=True)
+    total = 1 - 2 / k + (p * p).sum(axis=1)
+    assert abs(exact - total.mean()) < 5 * total.std() / math.sqrt(total.size)
+    assert exact == pytest.approx(figure, abs=0.006)  # the quoted figures are Monte Carlo themselves
+
+
+@pytest.mark.parametrize("classes", [2, 10, 256, 10**6])
+def test_softmax_moment_is_continuous_and_bounded(classes: int) -> None:
+    log_q = np.linspace(-30, 35, 60)
+    values = np.array([softmax_second_moment(float(x), classes) for x in log_q])
+    assert np.all(np.diff(values) > -1e-12 / classes)
+    assert values[0] == pytest.approx(classes**-2.0, rel=1e-6) and values[-1] == pytest.approx(1 / classes, rel=1e-3)
+    inside, outside = (softmax_second_moment(2 * math.log(s), classes) for s in (0.9999999, 1.0000001))
+    assert inside == pytest.approx(outside, rel=1e-6)  # where the two quadratures meet
+
+
+def test_softmax_pairs() -> None:
+    """Equal logits give the second moment; independent ones 1/k^2; draws agree with an independent sample."""
+    k, q = 20, 2.0
+    moments = softmax_pair_moments(math.log(q), (0.0, 0.6, 1.0), k)
+    assert moments[0] == pytest.approx(k**-2.0, rel=0.02)
+    assert moments[2] == pytest.approx(softmax_second_moment(math.log(q), k), rel=0.02)
+    rng = np.random.default_rng(5)
+    u, w = rng.standard_normal((2, 50_000, k)) * math.sqrt(q)
+    a, b = np.exp(u), np.exp(0.6 * u + 0.8 * w)
+    product = (a / a.sum(1, keepdims=True) * b / b.sum(1, keepdims=True)).mean(axis=1)
+    assert moments[1] == pytest.approx(product.mean(), rel=0.02)
+
+
+def test_cross_entropy_alignment_is_a_finite_width_effect() -> None:
+    """The mean of wide networks returns to the infinite-width value as width (and classes) grow."""
+    def gap(width: int) -> float:
+        spec = gc.Spec(depth=10, width=width, gain=math.sqrt(2), loss="cross_entropy", input_correlation=0.5)
+        profile = gc.predict(spec)
+        return float(profile.mean("log_db")[0] - profile.log_db[0])
+
+    assert gap(128) > 3 * gap(1024) > 3 * gap(8192) > 0
+
+
+def test_scaling_of_the_loss_scales_every_gradient() -> None:
+    """MSE is quadratic: ten times the input of a linear net is 100 times every cotangent's second moment."""
+    base = gc.Spec(depth=5, activation="linear", loss="mse")
+    assert gc.predict(base.replace(input_rms=10.0)).log_g == pytest.approx(gc.predict(base).log_g + math.log(100.0))
