@@ -33,7 +33,9 @@ Array = np.ndarray
 Functions = tuple[str, ...]
 TABLE_FROM = 24  # so many correlations at once are read from a table
 TABLE_NODES = 21
-POLAR_HIGH = math.log(1e18)
+# beyond these q the leading behaviour is exact enough: bounded activations approach theirs as 1/sqrt(q), growing
+# ones as 1/q (phi, offsets kept) or 1/sqrt(q) (phi')
+BOUNDED_HIGH, GROWING_HIGH, GROWING_VALUE_HIGH = math.log(1e18), math.log(1e12), math.log(1e9)
 
 # what may be asked: phi phi, phi' phi', psi psi with psi = phi phi'
 VALUE, SLOPE, PSI = "value", "slope", "psi"
@@ -125,7 +127,7 @@ def _radial(decade: int) -> tuple[Array, Array]:
     """Nodes r and weights w r exp(-r^2/2), graded towards 0 for q up to 100^(decade+1)."""
     smallest = min(0.5, 0.5 * 10.0 ** -(decade + 1))
     edges = np.concatenate([[0.0], smallest * 4.0 ** np.arange(math.ceil(math.log(REACH / smallest, 4.0))), [REACH]])
-    r, w = composite(edges, 20)
+    r, w = composite(edges, 16)
     return r, w * r * np.exp(-0.5 * r * r)
 
 
@@ -135,7 +137,7 @@ def _arc(length: float, smallest: float) -> tuple[Array, Array]:
         return np.zeros(1), np.zeros(1)
     steps = max(0, math.ceil(math.log(length / min(smallest, length), 4.0)))
     inner = smallest * 4.0 ** np.arange(steps)
-    return composite(np.concatenate([[0.0], inner[inner < 0.999 * length], [length]]), 16)
+    return composite(np.concatenate([[0.0], inner[inner < 0.999 * length], [length]]), 12)
 
 
 def _polar_arc(moments: GaussianMoments, names: Functions, u: Array, v: Array, same: bool) -> list[Array]:
@@ -203,12 +205,12 @@ def _conditional(moments: GaussianMoments, names: Functions, q: float, c: float)
 
 def _extreme(moments: GaussianMoments, names: Functions, log_q: float, c: Array) -> list[Array] | None:
     """Leading behaviour of the *normalised* pair moments at extreme q, or None inside the ordinary range."""
-    low = log_q < math.log(1e-24)
-    if not low and log_q <= POLAR_HIGH:
+    low, grows = log_q < math.log(1e-24), moments.tail_square > 0
+    growing_high = GROWING_VALUE_HIGH if names == (VALUE,) else GROWING_HIGH
+    if not low and log_q <= (growing_high if grows else BOUNDED_HIGH):
         return None
     value, left, right = moments._at_zero
     tail_left, tail_right = moments.activation.tails(moments.slope)
-    grows = moments.tail_square > 0
     ones = np.ones_like(c)
 
     def half(a: float, b: float) -> Array:
@@ -216,6 +218,19 @@ def _extreme(moments: GaussianMoments, names: Functions, log_q: float, c: Array)
 
     def step(a: float, b: float) -> Array:
         return _step(a, b, c) / _step(a, b, np.float64(1.0))
+
+    def line() -> Array:
+        """Slopes at both ends plus the offsets there (elu: -1 on the left): a abs(h) + b h + m + d sign(h)."""
+        root = math.exp(-0.5 * min(log_q, 600.0))
+        b, m, d = 0.5 * (tail_left + tail_right), 0.5 * sum(moments.limits), 0.5 * (moments.limits[1] - moments.limits[0])
+        a = 0.5 * (tail_right - tail_left)
+
+        def cross(x: Array) -> Array:
+            offsets = m * m + d * d * (2 / math.pi) * np.arcsin(x)
+            mixed = 2 * math.sqrt(2 / math.pi) * (a * m + b * d * x)
+            return _half_line(tail_left, tail_right, 1.0, x) + root * mixed + root * root * offsets
+
+        return cross(c) / cross(np.float64(1.0))
 
     def quartic(a: float, b: float) -> Array:
         return _half_square(a, b, 1.0, c) / _half_square(a, b, 1.0, np.float64(1.0))
@@ -235,7 +250,7 @@ def _extreme(moments: GaussianMoments, names: Functions, log_q: float, c: Array)
         }
     else:
         forms = {
-            VALUE: lambda: half(tail_left, tail_right) if grows else step(*moments.limits),
+            VALUE: lambda: line() if grows else step(*moments.limits),
             SLOPE: lambda: step(tail_left, tail_right) if grows else density(),
             PSI: lambda: half(tail_left**2, tail_right**2) if grows else density(),
             SQUARE: lambda: quartic(tail_left, tail_right) if grows else step(*(x * x for x in moments.limits)),
