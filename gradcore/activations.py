@@ -7,8 +7,8 @@ tests and the docs table follow from the table.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,8 @@ class Activation:
     ``tails(a)`` are the slopes at -inf and +inf, ``limits`` the values there where the slope is 0.
     ``flat`` lists the intervals on which the derivative is exactly 0; ``kinks`` the points where it jumps.
     ``closed(q)`` gives (E phi, E phi^2, E phi'^2) of phi(sqrt(q) Z) where a closed form is exact and well
-    conditioned for every q > 0; other activations use the quadrature of ``theory.gaussian``.
+    conditioned for every q > 0; other activations use the quadrature of ``theory.gaussian``. ``closed_pairs`` gives
+    E f(u) f(v) at (q, c) for f = phi ("value") and phi' ("slope") where it is known.
     """
 
     code: str
@@ -49,6 +50,7 @@ class Activation:
     default_slope: float | None = None
     torch_gain: Callable[[float], float] | None = None
     closed: Callable[[Array], tuple[Array, Array, Array]] | None = None
+    closed_pairs: Mapping[str, Callable[[float, Array], Array]] = field(default_factory=dict)
 
     @property
     def is_linear(self) -> bool:
@@ -207,6 +209,7 @@ _add(
     source="Hendrycks & Gimpel 2016",
     note="its critical fixed points below q about 3 to 4 are unstable",
     closed=fn.gelu_moments,
+    closed_pairs={"value": fn.gelu_pair},
 )
 _add(
     "gelu_tanh",
@@ -343,6 +346,7 @@ _add(
     limits=(-1.0, 1.0),
     odd=True,
     closed=fn.erf_moments,
+    closed_pairs={"value": fn.erf_pair, "slope": fn.erf_slope_pair},
 )
 _add(
     "sin",

@@ -149,3 +149,29 @@ def gelu_moments(q: Array) -> tuple[Array, Array, Array]:
     second = q * (0.25 + angle + ratio)
     slope = 0.25 + angle + ratio + q / (2 * math.pi * (1 + 2 * q) ** 1.5)
     return mean, second, slope
+
+
+def erf_pair(q: float, c: Array) -> Array:
+    """E erf(u) erf(v) at equal second moments q and correlation c (Williams 1997)."""
+    return 2 / math.pi * np.arctan2(2 * q * c, np.sqrt(1 + 4 * q + 4 * q * q * (1 - c * c)))
+
+
+def erf_slope_pair(q: float, c: Array) -> Array:
+    """E erf'(u) erf'(v)."""
+    return 4 / math.pi / np.sqrt(1 + 4 * q + 4 * q * q * (1 - c * c))
+
+
+def gelu_pair(q: float, c: Array) -> Array:
+    """E gelu(u) gelu(v): Phi(u) is a probability over one more Gaussian, which leaves orthant moments.
+
+    With a = u - Z_1, b = v - Z_2 (variance 1 + q, covariance q c): E[u v; a > 0, b > 0], u and v regressed on a, b.
+    """
+    s = 1.0 + q
+    rho = q * c / s
+    det = s * s - (q * c) ** 2
+    own, other = q * (s - q * c * c) / det, q * c / det
+    root = np.sqrt(1.0 - rho * rho) / (2 * math.pi)
+    both = 0.25 + np.arcsin(rho) / (2 * math.pi)
+    square, product = both + rho * root, rho * both + root
+    left = q * c - own * q * c - other * q
+    return s * (2 * own * other * square + (own**2 + other**2) * product) + left * both

@@ -164,9 +164,7 @@ _add(
     "kaiming_uniform_fan_out",
     variance=_kaiming_fan_out,
     fill=_kaiming_fill("kaiming_uniform_", "fan_out"),
-    torch_code=(
-        'nn.init.kaiming_uniform_(w, a={slope}, mode="fan_out", nonlinearity="leaky_relu"); w.mul_({gain})'
-    ),
+    torch_code=('nn.init.kaiming_uniform_(w, a={slope}, mode="fan_out", nonlinearity="leaky_relu"); w.mul_({gain})'),
     formula="2 g^2 / ((1 + a^2) m)",
     family="Kaiming",
     source="He et al. 2015",
@@ -176,9 +174,7 @@ _add(
     "kaiming_normal_fan_out",
     variance=_kaiming_fan_out,
     fill=_kaiming_fill("kaiming_normal_", "fan_out"),
-    torch_code=(
-        'nn.init.kaiming_normal_(w, a={slope}, mode="fan_out", nonlinearity="leaky_relu"); w.mul_({gain})'
-    ),
+    torch_code=('nn.init.kaiming_normal_(w, a={slope}, mode="fan_out", nonlinearity="leaky_relu"); w.mul_({gain})'),
     formula="2 g^2 / ((1 + a^2) m)",
     family="Kaiming",
     source="He et al. 2015",

@@ -114,7 +114,7 @@ class Profile:
 
     @property
     def band_source(self) -> str | None:
-        """"expansion" where the leading order in 1/width is known, else None."""
+        """ "expansion" where the leading order in 1/width is known, else None."""
         return "expansion" if self._finite is not None else None
 
     def mean(self, name: str) -> Array:

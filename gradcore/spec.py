@@ -68,9 +68,7 @@ class Spec:
                 "width",
                 self.width,
                 f"an integer from 1 to {MAX_WIDTH:,}, or exactly depth = {self.depth} of them",
-                f"Give depth={len(self.width)} or {self.depth} widths."
-                if 1 <= len(self.width) <= MAX_DEPTH
-                else "",
+                f"Give depth={len(self.width)} or {self.depth} widths." if 1 <= len(self.width) <= MAX_DEPTH else "",
             )
         if self.residual != "none" and isinstance(self.width, tuple) and len(set(self.width)) > 1:
             raise SpecError(

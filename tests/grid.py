@@ -80,7 +80,9 @@ def _remedies() -> list[dict[str, Any]]:
             rows.append({"residual": "identity", "activation": activation, "loss": loss, "residual_scale": 0.5})
     for activation, loss in (("relu", "mse"), ("tanh", "cross_entropy"), ("gelu", "random")):
         for residual in ("none", "identity"):
-            rows.append({"input": "digits", "activation": activation, "loss": loss, "residual": residual, "gain": "auto"})
+            rows.append(
+                {"input": "digits", "activation": activation, "loss": loss, "residual": residual, "gain": "auto"}
+            )
     return rows
 
 

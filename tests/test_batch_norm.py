@@ -68,7 +68,9 @@ def test_factor_against_torch(activation: str, b: int) -> None:
     assert abs(steps.mean() + spread - predicted) < 4 * error + 2 / 512
 
 
-@pytest.mark.parametrize(("activation", "c", "figure"), [("relu", 0.9, 5.31), ("relu", 0.0, 0.531), ("linear", 0.9, 10.68)])
+@pytest.mark.parametrize(
+    ("activation", "c", "figure"), [("relu", 0.9, 5.31), ("relu", 0.0, 0.531), ("linear", 0.9, 10.68)]
+)
 def test_transient_of_correlated_inputs(activation: str, c: float, figure: float) -> None:
     """B = 32: only the first ratio differs from the steady factor, by the variance that correlated samples lack.
 

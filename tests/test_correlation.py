@@ -34,9 +34,9 @@ def test_polar_and_conditional_rules_agree(code: str, q: float) -> None:
 @pytest.mark.parametrize("q", [1e-4, 0.3, 5.0, 1e3])
 def test_closed_forms_against_quadrature(q: float) -> None:
     c = np.array([-0.9, 0.0, 0.3, 0.99])
-    for code in ("relu", "leaky_relu", "prelu", "erf"):
+    for code in ("relu", "leaky_relu", "prelu", "erf", "gelu"):
         moments = moments_of(code, negative_slope_of(code, None))
-        names = NAMES if code != "erf" else (VALUE, SLOPE)
+        names = tuple(moments.activation.closed_pairs) or NAMES
         closed = pair_ratios(moments, names, math.log(q), c)
         scale = _squares(moments, math.log(q))[: len(names)]
         rows = np.array([correlation._polar(moments, names, q, float(x)) for x in c]).T
@@ -83,7 +83,9 @@ def test_edge_of_chaos_fixed_point() -> None:
     """tanh, sigma_w^2 = 2.25, sigma_b^2 = 0.05: c* = 0.56722 and chi at c* = 0.93599."""
     import gradcore as gc
 
-    spec = gc.Spec(depth=400, activation="tanh", init="lecun_normal", gain=1.5, bias_std=0.05**0.5, input_correlation=0.5)
+    spec = gc.Spec(
+        depth=400, activation="tanh", init="lecun_normal", gain=1.5, bias_std=0.05**0.5, input_correlation=0.5
+    )
     profile = gc.predict(spec)
     assert math.exp(profile.log_q[-1]) == pytest.approx(0.88942, abs=1e-5)
     assert profile.chi[-1] == pytest.approx(1.09234, abs=1e-5)

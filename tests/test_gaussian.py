@@ -60,7 +60,9 @@ def test_second_slope_is_the_derivative_of_the_second_moment(code: str) -> None:
     high, low = (np.exp(moments.at(log_q + s).log_second) for s in (step, -step))
     numeric = (high - low) / (2 * step) / q
     # the difference quotient errs by step^2 / 6 times the third derivative, itself of the size of A
-    assert np.allclose(moments.at(log_q).second_slope, numeric, rtol=0, atol=1e-7 * np.exp(moments.at(log_q).log_second) / q)
+    assert np.allclose(
+        moments.at(log_q).second_slope, numeric, rtol=0, atol=1e-7 * np.exp(moments.at(log_q).log_second) / q
+    )
 
 
 @pytest.mark.parametrize("code", ACTIVATIONS)

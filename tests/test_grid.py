@@ -23,9 +23,7 @@ QUANTITIES = ("log_q", "log_g", "log_dw", "log_db")
 
 def _run(specs: list[gc.Spec], networks: int) -> list[Comparison]:
     """Each Spec with seeds of its own: common random numbers would make all z's one draw."""
-    return [
-        gc.compare(gc.predict(s), gc.measure(s, networks=networks, seed=1000 + i)) for i, s in enumerate(specs)
-    ]
+    return [gc.compare(gc.predict(s), gc.measure(s, networks=networks, seed=1000 + i)) for i, s in enumerate(specs)]
 
 
 def _check(comparisons: list[Comparison]) -> None:

@@ -41,10 +41,14 @@ def test_mse_growth_measured(fields: dict) -> None:
     assert np.exp(naive.log_g[0] - naive.log_g[-1]) < 0.2 * expected[0] or fields["activation"] == "tanh"
 
 
-@pytest.mark.parametrize("fields", [{"init": "orthogonal"}, {"init": "orthogonal", "width": (96, 256, 128, 256, 64), "depth": 5}])
+@pytest.mark.parametrize(
+    "fields", [{"init": "orthogonal"}, {"init": "orthogonal", "width": (96, 256, 128, 256, 64), "depth": 5}]
+)
 def test_mse_through_orthogonal_weights(fields: dict) -> None:
     """Orthogonal weights send the aligned part back onto x alone: less growth than Gaussian ones."""
-    spec = gc.Spec(**{"depth": 6, "width": 256, "activation": "tanh", "gain": 1.2, "loss": "mse", "batch_size": 1, **fields})
+    spec = gc.Spec(
+        **{"depth": 6, "width": 256, "activation": "tanh", "gain": 1.2, "loss": "mse", "batch_size": 1, **fields}
+    )
     profile, measured = gc.predict(spec), gc.measure(spec, networks=48, seed=3)
     ratio = np.exp(measured.log_g - measured.log_g[:, -1:])
     expected = np.exp(profile.log_g - profile.log_g[-1])
@@ -107,6 +111,7 @@ def test_softmax_pairs() -> None:
 
 def test_cross_entropy_alignment_is_a_finite_width_effect() -> None:
     """The mean of wide networks returns to the infinite-width value as width (and classes) grow."""
+
     def gap(width: int) -> float:
         spec = gc.Spec(depth=10, width=width, gain=math.sqrt(2), loss="cross_entropy", input_correlation=0.5)
         profile = gc.predict(spec)

@@ -63,9 +63,7 @@ class Network(nn.Module):
         self.linears = nn.ModuleList(nn.utils.skip_init(nn.Linear, n, m) for n, m in fans)
         self.activations = nn.ModuleList(make_activation(spec) for _ in range(spec.depth - 1))
         self.norms = nn.ModuleList(
-            module
-            for width in spec.layer_widths[:-1].tolist()
-            if (module := make_norm(spec, width)) is not None
+            module for width in spec.layer_widths[:-1].tolist() if (module := make_norm(spec, width)) is not None
         )
         self.norm_after = spec.norm_position == "after"
         self.alpha = spec.alpha if spec.residual != "none" else None
@@ -113,9 +111,7 @@ def _check_supported(spec: Spec) -> None:
     from gradcore.residual import RESIDUALS
 
     if not RESIDUALS[spec.residual].supported:
-        raise UnsupportedError(
-            f'residual "{spec.residual}"', "it is not built yet", 'residual "none" and "identity"'
-        )
+        raise UnsupportedError(f'residual "{spec.residual}"', "it is not built yet", 'residual "none" and "identity"')
     if spec.norm == "batch" and spec.batch_size < 2:
         raise UnsupportedError(
             "batch norm with one sample", "torch refuses it: there is no variance over the batch", "batch_size >= 2"

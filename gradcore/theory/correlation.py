@@ -92,14 +92,6 @@ def _homogeneous(moments: GaussianMoments, names: Functions, q: float, c: Array)
     return [forms[name]() for name in names]
 
 
-def _erf(names: Functions, q: float, c: Array) -> list[Array]:
-    forms = {
-        VALUE: lambda: 2 / math.pi * np.arctan2(2 * q * c, np.sqrt(1 + 4 * q + 4 * q * q * (1 - c * c))),
-        SLOPE: lambda: 4 / math.pi / np.sqrt(1 + 4 * q + 4 * q * q * (1 - c * c)),
-    }
-    return [forms[name]() for name in names]
-
-
 def _sine(names: Functions, q: float, c: Array, shift: float) -> list[Array]:
     """sin(beta + u) sin(beta + v) = (cos(u - v) - cos(2 beta + u + v)) / 2."""
 
@@ -145,7 +137,9 @@ def _polar_arc(moments: GaussianMoments, names: Functions, u: Array, v: Array, s
     sign = 1.0 if same else -1.0
     plus_u, plus_v = _evaluate(moments, names, u), _evaluate(moments, names, v)
     if moments.activation.odd:  # phi and psi odd, the others even
-        return [2.0 * (sign if n in (VALUE, PSI) else 1.0) * a * b for n, a, b in zip(names, plus_u, plus_v, strict=True)]
+        return [
+            2.0 * (sign if n in (VALUE, PSI) else 1.0) * a * b for n, a, b in zip(names, plus_u, plus_v, strict=True)
+        ]
     minus_u, minus_v = _evaluate(moments, names, -u), _evaluate(moments, names, -v)
     if same:
         return [a * b + x * y for a, b, x, y in zip(plus_u, plus_v, minus_u, minus_v, strict=True)]
@@ -222,7 +216,11 @@ def _extreme(moments: GaussianMoments, names: Functions, log_q: float, c: Array)
     def line() -> Array:
         """Slopes at both ends plus the offsets there (elu: -1 on the left): a abs(h) + b h + m + d sign(h)."""
         root = math.exp(-0.5 * min(log_q, 600.0))
-        b, m, d = 0.5 * (tail_left + tail_right), 0.5 * sum(moments.limits), 0.5 * (moments.limits[1] - moments.limits[0])
+        b, m, d = (
+            0.5 * (tail_left + tail_right),
+            0.5 * sum(moments.limits),
+            0.5 * (moments.limits[1] - moments.limits[0]),
+        )
         a = 0.5 * (tail_right - tail_left)
 
         def cross(x: Array) -> Array:
@@ -265,8 +263,9 @@ def _direct(moments: GaussianMoments, names: Functions, q: float, c: Array) -> l
         return _homogeneous(moments, names, q, c)
     if moments.oscillates:
         return _sine(names, q, c, moments.shift)
-    if activation.code == "erf" and moments.closed is not None and set(names) <= {VALUE, SLOPE}:
-        return _erf(names, q, c)
+    closed = activation.closed_pairs
+    if moments.closed is not None and set(names) <= set(closed):
+        return [closed[name](q, c) for name in names]
     kink_free = moments.unshifted and all(k == 0.0 for k in moments.kinks)
     rule = _polar if kink_free else _conditional
     rows = np.array([rule(moments, names, q, float(x)) for x in c])
@@ -298,6 +297,18 @@ def _tabled(function: Callable[[Array], list[Array]], c: Array) -> list[Array]:
     return list(rows @ kernel.T / kernel.sum(axis=1))
 
 
+def _squares(moments: GaussianMoments, names: Functions, log_q: float) -> dict[str, float]:
+    """ln E f^2 of each named f."""
+    if names == (VALUE,):
+        return {VALUE: moments.log_second(log_q)}
+    at = moments.at(np.array(log_q))
+    squares = {VALUE: at.log_second, SLOPE: at.log_slope_second, PSI: at.log_psi_second}
+    if {SQUARE, SLOPE_SQUARE} & set(names):
+        e = moments.expectations(np.array(log_q))
+        squares[SQUARE], squares[SLOPE_SQUARE] = np.log(e["fourth"]), np.log(e["slope_fourth"])
+    return {name: float(squares[name]) for name in names}
+
+
 def pair_ratios(moments: GaussianMoments, names: Functions, log_q: float, c: Array) -> list[Array]:
     """E[f(u) f(v)] / E[f(u)^2] for each named f ("value", "slope", "psi") and every correlation in ``c`` (P,).
 
@@ -317,17 +328,9 @@ def pair_ratios(moments: GaussianMoments, names: Functions, log_q: float, c: Arr
 
     closed = moments.homogeneous or moments.oscillates
     pairs = _tabled(direct, c) if c.size >= TABLE_FROM and not closed else direct(c)
-    at = moments.at(np.array(math.log(q)))
-    squares = {
-        VALUE: at.log_second,
-        SLOPE: at.log_slope_second,
-        PSI: at.log_psi_second,
-    }
-    if {SQUARE, SLOPE_SQUARE} & set(names):
-        fourth = moments.expectations(np.array(math.log(q)))
-        squares[SQUARE], squares[SLOPE_SQUARE] = np.log(fourth["fourth"]), np.log(fourth["slope_fourth"])
+    squares = _squares(moments, names, math.log(q))
     out = []
     for name, pair in zip(names, pairs, strict=True):
-        square = math.exp(float(squares[name]))
+        square = math.exp(squares[name])
         out.append(np.clip(pair / square, -1.0, 1.0) if square > 0 else np.ones_like(c))
     return out

@@ -284,7 +284,11 @@ class ConstantField:
             return self._digits_pair(common)
         if i == 0:
             mean = float(self.correlations[1][0, 0])
-            return (pair_d[0], pair_d[1] + 2 * math.log(self.spec.input_rms) + math.log(mean)) if mean > 0 else (0.0, -math.inf)
+            return (
+                (pair_d[0], pair_d[1] + 2 * math.log(self.spec.input_rms) + math.log(mean))
+                if mean > 0
+                else (0.0, -math.inf)
+            )
         if self.spec.loss == "mse":
             return self.cloud.mean_pair(common.times(self._stored[i - 1].x))
         sign, log = self.cloud.mean_pair(self._stored[i - 1].x)

@@ -62,12 +62,14 @@ def composite(edges: Array, nodes: int = NODES) -> tuple[Array, Array]:
     return (edges[:-1, None] + width[:, None] * x).ravel(), (width[:, None] * w).ravel()
 
 
-def graded_edges(low: float, high: float, points: tuple[float, ...], smallest: float) -> Array:
-    """Panel edges on [low, high], graded by RATIO away from each of ``points`` (all points become edges)."""
+def graded_edges(
+    low: float, high: float, points: tuple[float, ...], smallest: float, kinks: tuple[float, ...] = ()
+) -> Array:
+    """Panel edges on [low, high], graded by RATIO away from each of ``points``; points and ``kinks`` are edges."""
     reach = high - low
     steps = smallest * RATIO ** np.arange(max(1, math.ceil(math.log(reach / smallest, RATIO)) + 1))
     around = np.concatenate([[0.0], steps, -steps])
-    edges = (np.asarray(points)[:, None] + around).ravel()
+    edges = np.concatenate([(np.asarray(points)[:, None] + around).ravel(), kinks])
     edges = np.unique(np.concatenate([edges[(edges > low) & (edges < high)], [low, high]]))
     keep = np.concatenate([[True], np.diff(edges) > 1e-9 * smallest + 1e-12 * np.abs(edges[1:])])
     return edges[keep] if edges[keep][-1] == high else np.append(edges[keep], high)
@@ -135,8 +137,8 @@ class GaussianMoments:
         if band not in self._bands:
             s_low, s_high = math.exp(0.5 * band * BAND), math.exp(0.5 * (band + 1) * BAND)
             reach = REACH * s_high
-            points = (0.0, *self.kinks) if self.unshifted else (0.0, -self.shift, *self.kinks)
-            h, w = composite(graded_edges(-reach, reach, points, 0.5 * min(1.0, s_low)))
+            points = (0.0,) if self.unshifted else (0.0, -self.shift)
+            h, w = composite(graded_edges(-reach, reach, points, 0.5 * min(1.0, s_low), self.kinks))
             f, d = self.value(h), self.derivative(h)
             rows = [f**i * d**j * h**k for i, j, k in COLUMNS.values()]
             self._bands[band] = (h * h, w / math.sqrt(2 * math.pi), np.array(rows) * (w / math.sqrt(2 * math.pi)))

@@ -21,9 +21,7 @@ PAIR_DRAWS = 1_000_000  # Gaussian draws behind the cross-entropy pair moments
 MAX_PAIR_CLASSES = 4096
 
 
-def output_cotangent(
-    spec: Spec, log_q: float, correlation: Callable[[], Array]
-) -> tuple[float, Array, bool]:
+def output_cotangent(spec: Spec, log_q: float, correlation: Callable[[], Array]) -> tuple[float, Array, bool]:
     """(ln E delta^2, E[delta_a delta_b] / E delta^2 per pair, whether delta is correlated with the output).
 
     ``correlation()`` gives the output's correlations (P,) and is called only where they matter.
@@ -127,5 +125,3 @@ def _sampled_pair(rng: np.random.Generator, q: float, c: float, k: int, draws: i
     p = np.exp(logits - logits.max(axis=2, keepdims=True))
     p /= p.sum(axis=2, keepdims=True)
     return float(np.mean(p[0] * p[1]))
-
-

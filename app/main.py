@@ -1,0 +1,39 @@
+"""Entry point of the explorer: ``streamlit run app/main.py``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+ROOT = str(Path(__file__).resolve().parent.parent)
+if ROOT not in sys.path:  # `streamlit run` puts only this file's own folder on the path
+    sys.path.insert(0, ROOT)
+
+import streamlit as st  # noqa: E402
+
+from app import controls, theme  # noqa: E402
+from app.i18n import t  # noqa: E402
+from app.views import explore  # noqa: E402
+
+
+def main() -> None:
+    """Page frame: settings of the page, navigation, the shared sidebar, then the chosen page."""
+    st.set_page_config(page_title=t("gradcore explorer"), page_icon=theme.APP_ICON, layout="wide")
+    page = st.navigation(
+        [
+            st.Page(
+                explore.page,
+                title=t("Explore"),
+                icon=theme.ICONS["explore"],
+                url_path="explore",
+                default=True,
+                help=t("One network: its signal forward and its gradient backward, predicted and measured."),
+            )
+        ],
+        position="top",
+    )
+    controls.sidebar()
+    page.run()
+
+
+main()

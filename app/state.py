@@ -1,0 +1,118 @@
+"""What the visitor asks: the Spec and the measurement's settings, kept in the session and in the URL.
+
+The URL is written by gradcore's one codec plus the few settings of the table below. Widgets are not bound to it: on
+the first run, and when the browser's Back button changes it, the URL is read and the widgets are set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import streamlit as st
+
+from app.i18n import spec_error_text
+from gradcore.charts import MOMENTS, STATISTICS
+from gradcore.codec import from_query_leniently, to_query
+from gradcore.errors import SpecError
+from gradcore.spec import Spec
+
+DTYPES = ("float64", "float32", "bfloat16", "float16")
+MAX_NETWORKS = 256
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to measure and how to show it; the names are query parameters too."""
+
+    networks: int = 8
+    seed: int = 0
+    dtype: str = "float64"
+    moment: str = "rms"
+    statistic: str = "mean"
+
+
+def _whole(low: int, high: int) -> Callable[[str, str], int]:
+    def read(name: str, text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = low - 1
+        if not low <= number <= high:
+            raise SpecError(name, text, f"an integer from {low:,} to {high:,}")
+        return number
+
+    return read
+
+
+def _one_of(codes: tuple[str, ...]) -> Callable[[str, str], str]:
+    def read(name: str, text: str) -> str:
+        if text not in codes:
+            raise SpecError(name, text, "one of " + ", ".join(codes))
+        return text
+
+    return read
+
+
+READERS: dict[str, Callable[[str, str], Any]] = {
+    "networks": _whole(1, MAX_NETWORKS),
+    "seed": _whole(0, 2**31 - 1),
+    "dtype": _one_of(DTYPES),
+    "moment": _one_of(MOMENTS),
+    "statistic": _one_of(STATISTICS),
+}
+
+
+def read_query(query: Mapping[str, str]) -> tuple[Spec, Settings, list[SpecError]]:
+    """The Spec and the settings of these parameters, and an error for each refused one."""
+    mine = {name: text for name, text in query.items() if name in READERS}
+    spec, refused = from_query_leniently({name: text for name, text in query.items() if name not in READERS})
+    values: dict[str, Any] = {}
+    for name, text in mine.items():
+        try:
+            values[name] = READERS[name](name, text)
+        except SpecError as error:
+            refused.append(error)
+    return spec, Settings(**values), refused
+
+
+def write_query(spec: Spec, settings: Settings) -> dict[str, str]:
+    """The parameters that open exactly this; defaults are left out."""
+    query = to_query(spec)
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        if value != field.default:
+            query[field.name] = str(value)
+    return query
+
+
+def url_changed() -> bool:
+    """Whether the URL is not the one this session wrote last: the first run, or the browser's Back button."""
+    return st.session_state.get("url") != dict(st.query_params)
+
+
+def read_url() -> tuple[Spec, Settings]:
+    """Spec and settings of the URL; what it refuses is kept as notices."""
+    spec, settings, refused = read_query(dict(st.query_params))
+    st.session_state["notices"] = [spec_error_text(error) for error in refused]
+    st.session_state["url"] = dict(st.query_params)
+    return spec, settings
+
+
+def write_url(spec: Spec, settings: Settings) -> None:
+    """Put this question into the address bar."""
+    query = write_query(spec, settings)
+    if dict(st.query_params) != query:
+        st.query_params.from_dict(query)
+    st.session_state["url"] = query
+
+
+def notices() -> list[str]:
+    """What the URL asked for and was refused."""
+    return st.session_state.get("notices", [])
+
+
+def dismiss_notices() -> None:
+    """Forget the notices."""
+    st.session_state["notices"] = []

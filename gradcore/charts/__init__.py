@@ -1,0 +1,47 @@
+"""Charts and sentences about a Profile and a Measurement, without Streamlit.
+
+Everything is drawn as log10 of the value on a linear axis whose labels print 1e-100: the library keeps logarithms end
+to end, so 1e-600 is drawn as such, zeros become labelled events instead of gaps, and no domain collapses.
+Altair and pandas are imported when a chart is made. Texts pass through a translator ``t(msgid, **values)``.
+"""
+
+from gradcore.charts.data import Event, events, frame, layer_table, series
+from gradcore.charts.panels import DARK, LIGHT, MOMENTS, NEUTRAL, PANELS, STATISTICS, Panel, english
+from gradcore.charts.picture import chart
+from gradcore.charts.words import (
+    Agreement,
+    Summary,
+    agreement,
+    describe,
+    factor_text,
+    number_text,
+    precision_text,
+    summarize,
+    takeaway,
+)
+
+__all__ = [
+    "DARK",
+    "LIGHT",
+    "MOMENTS",
+    "NEUTRAL",
+    "PANELS",
+    "STATISTICS",
+    "Agreement",
+    "Event",
+    "Panel",
+    "Summary",
+    "agreement",
+    "chart",
+    "describe",
+    "english",
+    "events",
+    "factor_text",
+    "frame",
+    "layer_table",
+    "number_text",
+    "precision_text",
+    "series",
+    "summarize",
+    "takeaway",
+]
