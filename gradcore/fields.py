@@ -50,10 +50,9 @@ class Field:
 def _as_int(name: str, value: Any, allowed: str) -> int:
     if isinstance(value, bool):
         raise SpecError(name, value, allowed)
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
+    whole: Any = int(value) if isinstance(value, float) and value.is_integer() else value
     try:
-        return operator.index(value)
+        return operator.index(whole)
     except TypeError:
         raise SpecError(name, value, allowed) from None
 

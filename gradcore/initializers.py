@@ -110,6 +110,15 @@ def _trunc_fill(torch: Any, w: Any, g: float, a: float, s: float, generator: Any
         torch.nn.init.trunc_normal_(w, std=g, generator=generator)
 
 
+def _sparse_fill(torch: Any, w: Any, g: float, a: float, s: float, generator: Any) -> None:
+    """torch.nn.init.sparse_'s law; written out because its randperm ignores the generator it is given."""
+    rows, columns = w.shape
+    w.normal_(0.0, g, generator=generator)
+    zeros = sparse_zeros(rows, s)
+    for column in range(columns):
+        w[torch.randperm(rows, generator=generator)[:zeros], column] = 0.0
+
+
 def _eye_fill(torch: Any, w: Any, g: float, a: float, s: float, generator: Any) -> None:
     torch.nn.init.eye_(w)
     w.mul_(g)
@@ -251,7 +260,7 @@ _add(
 _add(
     "sparse",
     variance=_sparse,
-    fill=lambda t, w, g, a, s, r: t.nn.init.sparse_(w, sparsity=s, std=g, generator=r),
+    fill=_sparse_fill,
     torch_code="nn.init.sparse_(w, sparsity={sparsity}, std={gain})",
     formula="g^2 (1 - ceil(s m) / m)",
     family="special matrices",

@@ -144,6 +144,10 @@ class Profile:
         reach = self._finite.reach(name, level)
         return self.median(name) - reach, self.median(name) + reach
 
+    def variance(self, name: str) -> Array | None:
+        """(L,) variance of the log of one random network, to leading order; None where ``band_source`` is None."""
+        return None if self._finite is None else self._finite.variance[_checked(name)]
+
     def _infinite(self, name: str) -> Array:
         return getattr(self, _checked(name))
 

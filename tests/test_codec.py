@@ -201,7 +201,9 @@ def test_lenient_drops_one_of_what_does_not_go_together(query, refused, kept):
 
 TEXTS = st.one_of(
     st.text(max_size=8),
-    st.sampled_from(["1", "0", "-1", "nan", "inf", "1e999", "5/3", "1/0", "4,5", "auto", "batch", "digits", "identity"]),
+    st.sampled_from(
+        ["1", "0", "-1", "nan", "inf", "1e999", "5/3", "1/0", "4,5", "auto", "batch", "digits", "identity"]
+    ),
 )
 
 

@@ -123,7 +123,6 @@ def test_3_3_scaled_weights_keep_the_std() -> None:
         assert_inside_band(predicted, measured, name, layer)
 
 
-@pytest.mark.xfail(reason="the band of a batch leaves out that correlations between samples fluctuate", strict=True)
 def test_3_3_band_of_a_batch() -> None:
     """Sixteen orthogonal samples become correlated by chance, c^2 ~ layer/width: (layers/width)^2 in the variance of
     their mean, which is not small beside the band's 2 layers/(16 width)."""
@@ -313,12 +312,7 @@ def test_3_10_forward_and_backward_factors(preset: object) -> None:
     assert_means_agree(predicted, measured)
 
 
-UNSEEDED = pytest.mark.xfail(reason="torch's sparse_ draws its zeros from the global state", strict=True)
-
-
-@pytest.mark.parametrize(
-    "init", [pytest.param(p.spec.init, marks=UNSEEDED if p.spec.init == "sparse" else ()) for p in METHODS]
-)
+@pytest.mark.parametrize("init", [p.spec.init for p in METHODS])
 def test_3_10_same_seed_same_weights(init: str) -> None:
     spec = gc.Spec(depth=1, width=100, init=init, gain=0.1)
     one, other = (spec.build(seed=7).linears[0].weight.detach() for _ in range(2))

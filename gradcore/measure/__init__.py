@@ -1,1 +1,1 @@
-"""Measuring real torch networks. Importing this room imports torch."""
+"""Measuring real torch networks. Its modules import torch; the package itself does not."""

@@ -12,7 +12,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -161,7 +161,7 @@ class _Sweep:
         stream = self.streams[index - 1].detach().requires_grad_(True)
         with torch.enable_grad():
             x = self.model.unit(index - 1, stream)
-        sent = delta @ self.model.linears[index].weight
+        sent = delta @ cast(Tensor, self.model.linears[index].weight)
         if self.model.alpha is None:
             return torch.autograd.grad(x, stream, sent)[0]
         return delta + torch.autograd.grad(x, stream, self.model.alpha * sent)[0]

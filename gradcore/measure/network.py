@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -135,7 +135,8 @@ def build(spec: Spec, seed: int = 0, network: int = 0, dtype: str = "float64") -
     draws = generator(seed, network, WEIGHTS)
     gains = resolve_gain(spec).multipliers
     with torch.no_grad():
-        for linear, gain in zip(model.linears, gains.tolist(), strict=True):
+        for module, gain in zip(model.linears, gains.tolist(), strict=True):
+            linear = cast(nn.Linear, module)
             spec.init_entry.fill(torch, linear.weight, gain, spec.init_slope, spec.sparsity, draws)
             if spec.bias_std == "default":
                 bound = 1.0 / math.sqrt(linear.in_features)

@@ -1,0 +1,1 @@
+"""The analytic side: NumPy and SciPy only."""

@@ -150,7 +150,7 @@ class BatchNormField(MeanField):
 
             return population_backward(self)
         spec, law, b, depth = self.spec, self.law, self.spec.batch_size, self.spec.depth
-        log_q, log_p, c_z, c_x, units = self._pass
+        log_q, _, c_z, _, units = self._pass
         log_end, ratio_end, aligned = output_cotangent(spec, log_q[-1], lambda: c_z[-1:])
         log_g, ratio = np.full(depth, -math.inf), np.zeros((depth, 1))
         log_g[-1], ratio[-1] = log_end, ratio_end

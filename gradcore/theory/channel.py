@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from gradcore.spec import Spec
 
 Array = np.ndarray
+Number = Any  # a float or an array
 HERMITE_ORDERS = 64
 
 
@@ -62,7 +63,7 @@ class Channel:
         self.beta2 = spec.norm_beta**2
         self.centers = NORMALIZATIONS[spec.norm].centers
 
-    def argument(self, log_q: Array) -> Array:
+    def argument(self, log_q: Number) -> Array:
         """ln of the Gaussian second moment at which phi is evaluated."""
         return np.asarray(log_q)
 
@@ -95,7 +96,7 @@ class Channel:
 class NormBefore(Channel):
     """x = phi(y), y = gamma z / sqrt(q + eps) + beta (the mean over units is 0 at infinite width)."""
 
-    def argument(self, log_q: Array) -> Array:
+    def argument(self, log_q: Number) -> Array:
         return self.log_gamma2 + log_q - np.logaddexp(log_q, self.log_eps)
 
     def log_out(self, log_q: float) -> float:
@@ -192,17 +193,40 @@ class NormAfter(Channel):
         log_s2 = np.logaddexp(log_spread, self.log_eps)
         left = np.exp(self.log_eps - log_s2)  # 1 - v
         scale = np.exp(self.log_gamma2 - log_s2) * left
+        log_psi = m.log_psi_second.copy()
+        if self.centers:
+            for i in np.flatnonzero(left > 1e-9):  # elsewhere the seen part is nothing
+                log_psi[i] = float(self._about_mean(float(log_q[i])).at(log_q[i]).log_psi_second)
         with np.errstate(divide="ignore"):
             return Backward(
                 log_factor=self.log_gamma2 - log_s2 + m.log_slope_second,
                 out_slope=scale * spread_slope,
-                log_seen=2.0 * np.log(scale) + m.log_psi_second,
-                seen_slope=scale * m.second_slope,
+                log_seen=2.0 * np.log(scale) + log_psi,
+                seen_slope=scale * spread_slope,
             )
+
+    def _about_mean(self, log_q: float) -> GaussianMoments:
+        """Moments of phi less its mean over units at this q: what J^T x is made of."""
+        if not self.centers:
+            return self.moments
+        return _moments_about_mean(self.moments, round(log_q, 12))
+
+    def seen_pairs(self, log_q: float, c: Array) -> Array:
+        return pair_ratios(self._about_mean(log_q), (PSI,), log_q, c)[0]
 
     def seen_hermite(self, log_q: float) -> Array:
         log_s2 = float(np.logaddexp(self._log_spread(np.asarray(log_q))[0], self.log_eps))
-        return psi_hermite(self.moments, log_q) * math.exp(self.log_gamma2 + self.log_eps - 2.0 * log_s2)
+        scale = math.exp(self.log_gamma2 + self.log_eps - 2.0 * log_s2)
+        if scale == 0.0:
+            return np.zeros(HERMITE_ORDERS)
+        return psi_hermite(self._about_mean(log_q), log_q) * scale
+
+
+@lru_cache(maxsize=256)
+def _moments_about_mean(moments: GaussianMoments, log_q: float) -> GaussianMoments:
+    at = moments.at(np.array(log_q))
+    mean = float(at.mean_ratio) * math.exp(0.5 * float(at.log_second))
+    return GaussianMoments(moments.activation, moments.slope, moments.shift, moments.offset + mean)
 
 
 @lru_cache(maxsize=4096)

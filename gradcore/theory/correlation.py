@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -30,6 +31,7 @@ from gradcore.theory.gaussian import (
 )
 
 Array = np.ndarray
+Number = Any  # a float or an array: formulas that NumPy broadcasts
 Functions = tuple[str, ...]
 TABLE_FROM = 24  # so many correlations at once are read from a table
 TABLE_NODES = 21
@@ -59,19 +61,19 @@ def _evaluate(moments: GaussianMoments, names: Functions, h: Array) -> list[Arra
 # --- closed forms ------------------------------------------------------------------------------------------
 
 
-def _half_line(left: float, right: float, q: Array, c: Array) -> Array:
+def _half_line(left: float, right: float, q: float, c: Number) -> Number:
     """E[f f] of f = left min(h,0) + right max(h,0): f = a abs(h) + b h."""
     a, b = 0.5 * (right - left), 0.5 * (right + left)
     return q * (b * b * c + a * a * (2 / math.pi) * (np.sqrt(1 - c * c) + c * np.arcsin(c)))
 
 
-def _step(left: float, right: float, c: Array) -> Array:
+def _step(left: float, right: float, c: Number) -> Number:
     """E[f f] of f = left for h < 0, right for h > 0."""
     a, b = 0.5 * (right - left), 0.5 * (right + left)
     return b * b + a * a * (2 / math.pi) * np.arcsin(c)
 
 
-def _half_square(left: float, right: float, q: Array, c: Array) -> Array:
+def _half_square(left: float, right: float, q: float, c: Number) -> Number:
     """E[f^2 f^2] of f = left min(h,0) + right max(h,0): f^2 = a h^2 + b h abs(h) (arc-cosine kernel of order 2)."""
     a, b = 0.5 * (right**2 + left**2), 0.5 * (right**2 - left**2)
     theta = np.arccos(c)
@@ -197,6 +199,32 @@ def _conditional(moments: GaussianMoments, names: Functions, q: float, c: float)
 # --- beyond the quadrature's range -------------------------------------------------------------------------
 
 
+def _normalized(form: Callable[[Number], Number], c: Array) -> Array:
+    """form(c) / form(1), 1 where the function vanishes altogether."""
+    whole = form(np.float64(1.0))
+    return form(c) / whole if whole else np.ones_like(c)
+
+
+def _line(moments: GaussianMoments, log_q: float) -> Callable[[Number], Number]:
+    """E[f f] / q of slopes at both ends plus the offsets there (elu: -1 left): a abs(h) + b h + m + d sign(h)."""
+    left, right = moments.activation.tails(moments.slope)
+    low, high = moments.limits
+    root = math.exp(-0.5 * min(log_q, 600.0))
+    a, b, m, d = 0.5 * (right - left), 0.5 * (right + left), 0.5 * (low + high), 0.5 * (high - low)
+
+    def form(x: Number) -> Number:
+        offsets = m * m + d * d * (2 / math.pi) * np.arcsin(x)
+        mixed = 2 * math.sqrt(2 / math.pi) * (a * m + b * d * x)
+        return _half_line(left, right, 1.0, x) + root * mixed + root * root * offsets
+
+    return form
+
+
+def _spike(log_q: float, c: Array) -> Array:
+    """phi' of a bounded activation is a spike at 0: joint over single density (to a factor of order 1), at most 1."""
+    return np.minimum(1.0, np.exp(-0.5 * log_q) / np.sqrt(np.maximum(1 - c * c, 1e-300)))
+
+
 def _extreme(moments: GaussianMoments, names: Functions, log_q: float, c: Array) -> list[Array] | None:
     """Leading behaviour of the *normalised* pair moments at extreme q, or None inside the ordinary range."""
     low, grows = log_q < math.log(1e-24), moments.tail_square > 0
@@ -204,56 +232,32 @@ def _extreme(moments: GaussianMoments, names: Functions, log_q: float, c: Array)
     if not low and log_q <= (growing_high if grows else BOUNDED_HIGH):
         return None
     value, left, right = moments._at_zero
-    tail_left, tail_right = moments.activation.tails(moments.slope)
-    ones = np.ones_like(c)
+    if not low:
+        left, right = moments.activation.tails(moments.slope)
 
     def half(a: float, b: float) -> Array:
-        return _half_line(a, b, 1.0, c) / _half_line(a, b, 1.0, np.float64(1.0))
+        return _normalized(lambda x: _half_line(a, b, 1.0, x), c)
 
     def step(a: float, b: float) -> Array:
-        return _step(a, b, c) / _step(a, b, np.float64(1.0))
+        return _normalized(lambda x: _step(a, b, x), c)
 
-    def line() -> Array:
-        """Slopes at both ends plus the offsets there (elu: -1 on the left): a abs(h) + b h + m + d sign(h)."""
-        root = math.exp(-0.5 * min(log_q, 600.0))
-        b, m, d = (
-            0.5 * (tail_left + tail_right),
-            0.5 * sum(moments.limits),
-            0.5 * (moments.limits[1] - moments.limits[0]),
-        )
-        a = 0.5 * (tail_right - tail_left)
+    def quartic() -> Array:
+        return _normalized(lambda x: _half_square(left, right, 1.0, x), c)
 
-        def cross(x: Array) -> Array:
-            offsets = m * m + d * d * (2 / math.pi) * np.arcsin(x)
-            mixed = 2 * math.sqrt(2 / math.pi) * (a * m + b * d * x)
-            return _half_line(tail_left, tail_right, 1.0, x) + root * mixed + root * root * offsets
-
-        return cross(c) / cross(np.float64(1.0))
-
-    def quartic(a: float, b: float) -> Array:
-        return _half_square(a, b, 1.0, c) / _half_square(a, b, 1.0, np.float64(1.0))
-
-    def density() -> Array:
-        """phi' is a spike at 0: joint over single density, capped where the two spikes merge."""
-        merged = np.exp(-0.5 * log_q) / np.sqrt(np.maximum(1 - c * c, 1e-300)) * math.sqrt(1 / (2 * math.pi))
-        return np.minimum(1.0, 2.0 * merged)
-
-    if low:
-        forms = {
-            VALUE: lambda: ones if value else half(left, right),
-            SLOPE: lambda: step(left, right) if (left or right) else ones,
-            PSI: lambda: step(left, right) if value else half(left**2, right**2),
-            SQUARE: lambda: ones if value else quartic(left, right),
-            SLOPE_SQUARE: lambda: step(left**2, right**2) if (left or right) else ones,
-        }
-    else:
-        forms = {
-            VALUE: lambda: line() if grows else step(*moments.limits),
-            SLOPE: lambda: step(tail_left, tail_right) if grows else density(),
-            PSI: lambda: half(tail_left**2, tail_right**2) if grows else density(),
-            SQUARE: lambda: quartic(tail_left, tail_right) if grows else step(*(x * x for x in moments.limits)),
-            SLOPE_SQUARE: lambda: step(tail_left**2, tail_right**2) if grows else density(),
-        }
+    ones = np.ones_like(c)
+    forms = {
+        VALUE: lambda: ones if value else half(left, right),
+        SLOPE: lambda: step(left, right),
+        PSI: lambda: step(left, right) if value else half(left**2, right**2),
+        SQUARE: lambda: ones if value else quartic(),
+        SLOPE_SQUARE: lambda: step(left**2, right**2),
+    }
+    if not low:
+        forms[VALUE] = lambda: _normalized(_line(moments, log_q), c) if grows else step(*moments.limits)
+        forms[PSI] = lambda: half(left**2, right**2)
+        forms[SQUARE] = lambda: quartic() if grows else step(*(x * x for x in moments.limits))
+    if not low and not grows:
+        forms[SLOPE] = forms[PSI] = forms[SLOPE_SQUARE] = lambda: _spike(log_q, c)
     return [forms[name]() for name in names]
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -98,7 +98,7 @@ def critical_points(activation: str, bias_std: float = 0.0, negative_slope: floa
     clear = np.abs(values) > 1e-11  # below that the sign is rounding, as for relu6 where q is small
     scan, values = scan[clear], values[clear]
     for i in np.flatnonzero((values[:-1] < 0) != (values[1:] < 0)):
-        root = brentq(lambda x: float(gap(x)), scan[i], scan[i + 1], xtol=1e-14, rtol=1e-14)
+        root: Any = brentq(lambda x: float(gap(x)), scan[i], scan[i + 1], xtol=1e-14)
         points.append(_point(moments, float(root), bias_std))
     return tuple(points)
 
@@ -195,7 +195,8 @@ def _multiplier(spec: Spec, sigma_w: float, fan_in: int, fan_out: int) -> float:
             f"The weights are cut at -2 and 2, so sigma_w = {sigma_w:g} cannot be reached.",
         )
     start = math.log(sigma_w / math.sqrt(fan_in))
-    return math.exp(brentq(gap, start - 1e-6, math.log(1e9), xtol=1e-13))
+    root: Any = brentq(gap, start - 1e-6, math.log(1e9), xtol=1e-13)
+    return math.exp(root)
 
 
 def weight_variances(spec: Spec, gain: ResolvedGain | None = None) -> Array:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from gradcore.theory.critical import bias_variances, resolve_gain
 from gradcore.theory.gaussian import moments_of
 from gradcore.theory.inputs import input_correlations
-from gradcore.theory.paths import Cloud, input_entry_cloud, particles
+from gradcore.theory.paths import Cloud, all_flat, input_entry_cloud, particles
 from gradcore.theory.signed_log import SignedLog, activate, log_mean
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ Array = np.ndarray
 
 
 class _Cohort:
-    """Units with one history: z, phi and the step factor of every layer at which they exist (else None)."""
+    """Units with one history: z, phi(z) and phi'(z) by layer index, of the layers at which they exist."""
 
     def __init__(self, field: EyeField, low: int, high: int, seed: int) -> None:
         self.size = high - low
@@ -39,9 +40,9 @@ class _Cohort:
             self.cloud = Cloud(np.zeros(shape), np.full(shape, 1.0 / (shape[0] * shape[1])), True)
         else:
             self.cloud = Cloud(np.zeros((1, 1)), np.ones((1, 1)), False)
-        self.z: list[SignedLog | None] = []
-        self.x: list[SignedLog | None] = []
-        self.slope: list[SignedLog | None] = []
+        self.z: dict[int, SignedLog] = {}
+        self.x: dict[int, SignedLog] = {}
+        self.slope: dict[int, SignedLog] = {}
         self._run()
 
     def _input_cloud(self, low: int, high: int) -> Cloud:
@@ -66,24 +67,19 @@ class _Cohort:
         for i in range(field.spec.depth):
             if not self.present[i]:
                 x, z = None, None
-                for store in (self.z, self.x, self.slope):
-                    store.append(None)
                 continue
             new = x.scaled(float(field.gains[i])) if x is not None else zero
             if field.biases[i] > 0:
                 new = new.plus(self._bias(float(field.biases[i])))
             z = z.plus(new.scaled(field.alpha)) if (field.skip and i and z is not None) else new
             x, slope = activate(field.moments, z)
-            self.z.append(z)
-            self.x.append(x)
-            self.slope.append(slope)
+            self.z[i], self.x[i], self.slope[i] = z, x, slope
 
     def step(self, i: int) -> SignedLog | None:
         """Factor of the cotangent from layer index i + 1 to i, None where layer i + 1 lacks these units."""
-        slope, above = self.slope[i], i + 1 < len(self.z) and self.z[i + 1] is not None
-        if slope is None or not above:
+        if i not in self.z or i + 1 not in self.z:
             return None
-        branch = slope.scaled(float(self.field.gains[i + 1]) * self.field.alpha)
+        branch = self.slope[i].scaled(float(self.field.gains[i + 1]) * self.field.alpha)
         return branch.plus(SignedLog.of(np.ones(branch.log.shape))) if self.field.skip else branch
 
 
@@ -105,7 +101,7 @@ class EyeField:
         """All cohorts of units that some layer has."""
         cuts = sorted({0, *self.spec.layer_widths.tolist(), int(self.spec.fan_ins[0])})
         top = int(self.spec.layer_widths.max())
-        pairs = [(a, b) for a, b in zip(cuts[:-1], cuts[1:], strict=True) if a < top]
+        pairs = [(a, b) for a, b in pairwise(cuts) if a < top]
         return [_Cohort(self, a, b, k) for k, (a, b) in enumerate(pairs)]
 
     def _share(self, cohort: _Cohort, i: int) -> float:
@@ -119,7 +115,7 @@ class EyeField:
         return total
 
     def _alive(self, i: int) -> list[_Cohort]:
-        return [c for c in self.cohorts if c.z[i] is not None]
+        return [c for c in self.cohorts if i in c.z]
 
     def _pairs(self, i: int, logs: list[tuple[_Cohort, tuple[float, float]]]) -> float:
         """Signed mean over the units, of pair means; returned as an ordinary number relative to nothing."""
@@ -203,12 +199,23 @@ class EyeField:
                 out[i] += self._share(c, i) * float(np.sum(c.cloud.weight * inside))
         return out
 
+    def dead(self, i: int, flat: tuple[tuple[float, float], ...]) -> float:
+        """Share of units of layer index i with phi' = 0 on every sample of the batch."""
+        total = 0.0
+        for c in self._alive(i):
+            value = c.z[i].value()
+            inside = np.zeros(value.shape, dtype=bool)
+            for low, high in flat:
+                inside |= (value >= low) & (value <= high)
+            total += self._share(c, i) * all_flat(c.cloud, inside, self.spec.batch_size)
+        return total
+
     # --- backward -------------------------------------------------------------------------------------------
 
     def _end(self, cohort: _Cohort) -> tuple[SignedLog, Array]:
         """(value correlated over samples, ln mean square over labels) of delta^L on the cohort's paths."""
         n = float(self.spec.layer_widths[-1])
-        z = cohort.z[-1]
+        z = cohort.z[self.spec.depth - 1]
         if self.spec.loss == "mse":
             end = z.scaled(2.0 / n)
             return end, 2.0 * end.log
@@ -221,7 +228,7 @@ class EyeField:
         """p_i = e^(z_i) / sum e^z with the sum at its large-n value, at most 1."""
         n = float(self.spec.layer_widths[-1])
         alive = self._alive(self.spec.depth - 1)
-        values = {id(c): np.clip(c.z[-1].value(), -1e6, 1e6) for c in alive}
+        values = {id(c): np.clip(c.z[self.spec.depth - 1].value(), -1e6, 1e6) for c in alive}
         top = max(float(v.max()) for v in values.values())
         mean = sum(
             self._share(c, self.spec.depth - 1) * float(np.sum(c.cloud.weight * np.exp(values[id(c)] - top)))
@@ -251,7 +258,7 @@ class EyeField:
         square: Array | None = None
         for i in range(self.spec.depth - 1, -1, -1):
             if i == self.spec.depth - 1:
-                common, square = self._end(cohort) if cohort.z[i] is not None else (None, None)
+                common, square = self._end(cohort) if i in cohort.z else (None, None)
             else:
                 step = cohort.step(i)
                 if common is None or square is None or step is None:

@@ -1,7 +1,8 @@
 """Signal and gradient of constant and eye weights, by following the exact map (see ``theory.paths``).
 
 The classes offer what ``MeanField`` offers: log_q, log_p, correlations, chi, chi_parallel, log_g, parameter
-gradients, saturated share. Exact at any width without biases; with biases exact as width -> infinity.
+gradients, saturated share. log_q, log_p, log_g are exact at any width without biases; parameter gradients
+leave out terms of order B / width (entries i = j of eye, layer 1 of constant), biases others of order 1 / width.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from gradcore.theory.critical import bias_variances, resolve_gain
 from gradcore.theory.gaussian import composite, moments_of
 from gradcore.theory.inputs import digits_batch, input_correlations
 from gradcore.theory.loss import softmax_second_moment
-from gradcore.theory.paths import Cloud, input_sum_cloud
+from gradcore.theory.paths import Cloud, all_flat, input_sum_cloud
 from gradcore.theory.signed_log import SignedLog, activate, log_mean
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ class ConstantField:
         out = {name: np.full(depth, -math.inf) for name in (*names, "chi", "chi_parallel", "saturated")}
         out["log_p"][0] = 2 * math.log(spec.input_rms)
         weight = self.cloud.weight
-        for i, layer in enumerate(self._layers()):
+        for i, layer in enumerate(self._all_layers):
             out["log_q"][i] = np.logaddexp(self.cloud.mean_square(layer.z), layer.log_bias)
             out["sign_pair_z"][i], pair = self.cloud.mean_pair(layer.z)
             bias = math.exp(layer.log_bias - out["log_q"][i]) if layer.log_bias > -math.inf else 0.0
@@ -185,23 +186,38 @@ class ConstantField:
         """(L,) share of units and samples with a small slope."""
         return self.forward_pass["saturated"]
 
+    def dead(self, i: int, flat: tuple[tuple[float, float], ...]) -> float:
+        """Share of units of layer index i with phi' = 0 on every sample: units differ by their biases alone."""
+        z, log_bias = self._all_layers[i].z.value(), self._all_layers[i].log_bias
+        spread = math.exp(0.5 * log_bias) if log_bias > -math.inf else 0.0
+        share = 0.0
+        for node, weight in zip(self.bias_nodes, self.bias_weight, strict=True):
+            inside = np.zeros(z.shape, dtype=bool)
+            for low, high in flat:
+                inside |= (z + spread * node >= low) & (z + spread * node <= high)
+            share += float(weight) * all_flat(self.cloud, inside, self.spec.batch_size)
+        return share
+
     # --- backward -------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _all_layers(self) -> list[_Layer]:
+        return list(self._layers())
 
     @cached_property
     def _suffix(self) -> list[SignedLog]:
         """T^l: factor of the summed cotangent from the output to layer l, for every layer (index l - 1)."""
-        layers = list(self._layers())
+        layers = self._all_layers
         total = SignedLog.of(np.ones(self.cloud.points.shape))
         out = [total] * len(layers)
         for i in range(len(layers) - 2, -1, -1):
             total = total.times(self._factor(i + 1, i, layers[i]))
             out[i] = total
-        self._stored = layers
         return out
 
     def _cotangent(self, i: int) -> tuple[SignedLog, Array]:
         """delta^l on every path: a signed value common to the units, and ln of the mean square over units."""
-        suffix, layers, depth = self._suffix, self._stored, self.spec.depth
+        suffix, layers, depth = self._suffix, self._all_layers, self.spec.depth
         n = float(self.spec.layer_widths[-1])
         end = layers[-1].z.scaled(2.0 / n) if self.spec.loss == "mse" else SignedLog.of(np.zeros_like(suffix[0].log))
         bias = math.log(4.0) - 2.0 * math.log(n) + layers[-1].log_bias if self.spec.loss == "mse" else -math.inf
@@ -251,7 +267,7 @@ class ConstantField:
         ratio = np.zeros(spec.depth)
         for i in range(spec.depth):
             common, square = self._cotangent(i)
-            log_x2 = self._stored[i - 1].log_x2 if i else np.full(square.shape, 2 * math.log(spec.input_rms))
+            log_x2 = self._all_layers[i - 1].log_x2 if i else np.full(square.shape, 2 * math.log(spec.input_rms))
             out[0, i] = log_mean(square, weight)
             pair_d = self._pair(common, out[0, i])
             pair_w = self._pair_weight(i, common, pair_d)
@@ -271,14 +287,14 @@ class ConstantField:
             excess = self._softmax_square - 1.0 / float(self.spec.layer_widths[-1]) ** 2
             return (1.0, math.log(excess)) if excess > 1e-30 else (0.0, -math.inf)
         sign, log = self.cloud.mean_pair(common)
-        bias = math.log(4.0) - 2.0 * math.log(float(self.spec.layer_widths[-1])) + self._stored[-1].log_bias
+        bias = math.log(4.0) - 2.0 * math.log(float(self.spec.layer_widths[-1])) + self._all_layers[-1].log_bias
         if bias > -math.inf and (self.skip or np.array_equal(common.log, self._cotangent(self.spec.depth - 1)[0].log)):
             return 1.0, float(np.logaddexp(log if sign > 0 else -math.inf, bias))
         return sign, log
 
     def _pair_weight(self, i: int, common: SignedLog, pair_d: tuple[float, float]) -> tuple[float, float]:
         """(sign, ln abs) of E delta_a delta_b x_a x_b, a != b."""
-        if pair_d[0] == 0.0:
+        if self.spec.loss == "random" or (pair_d[0] == 0.0 and self.spec.loss == "cross_entropy"):
             return 0.0, -math.inf
         if i == 0 and self.cloud.finite and self.spec.loss == "mse":
             return self._digits_pair(common)
@@ -290,8 +306,8 @@ class ConstantField:
                 else (0.0, -math.inf)
             )
         if self.spec.loss == "mse":
-            return self.cloud.mean_pair(common.times(self._stored[i - 1].x))
-        sign, log = self.cloud.mean_pair(self._stored[i - 1].x)
+            return self.cloud.mean_pair(common.times(self._all_layers[i - 1].x))
+        sign, log = self.cloud.mean_pair(self._all_layers[i - 1].x)
         return sign * pair_d[0], log + pair_d[1]
 
     def _digits_pair(self, common: SignedLog) -> tuple[float, float]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gradcore.theory.correlation import SLOPE_SQUARE, SQUARE, pair_ratios
+from gradcore.theory.correlation import SLOPE, SLOPE_SQUARE, SQUARE, VALUE, pair_ratios
 from gradcore.theory.mean_field import MeanField
 
 if TYPE_CHECKING:
@@ -70,19 +70,44 @@ class _Vertices:
         self.homogeneous = moments.homogeneous
 
     @cached_property
-    def pairs(self) -> tuple[Array, Array, Array]:
-        """(correlation of z, E[phi_a^2 phi_b^2]/A^2 - 1, E[phi'_a^2 phi'_b^2]/D^2 - 1) for two samples, (L,)."""
-        c = self.field.correlations[0].mean(axis=1) if self.field.correlations[0].size else np.ones(self.spec.depth)
-        e = _normalized(self.field, self.log_q)
-        rows = []
-        previous: tuple[float, float, list[float]] | None = None
-        for q, x in zip(self.log_q.tolist(), c.tolist(), strict=True):
-            if previous is None or abs(q - previous[0]) > 1e-9 or abs(x - previous[1]) > 1e-9:
-                found = pair_ratios(self.field.channel.moments, (SQUARE, SLOPE_SQUARE), q, np.array([x]))
-                previous = (q, x, [float(v[0]) for v in found])
-            rows.append(previous[2])
-        square, slope = np.array(rows).T
-        return c, square * e["fourth"] - 1.0, slope * e["slope_fourth"] - 1.0
+    def pairs(self) -> _Pairs:
+        """What two samples of the batch share. Their overlap scatters itself (variance of order L / n), and it is
+        the mean of its square that enters the fluctuations of a batch mean."""
+        field, depth = self.field, self.spec.depth
+        z = field.correlations[0]
+        c = z.mean(axis=1) if z.size else np.ones(depth)
+        at = field.channel.moments.at(self.log_q)
+        steep = self.weight * np.exp(at.log_slope_second + self.log_q - at.log_second)  # d c' / d c by slope ratio
+        fourth = _normalized(field, self.log_q)
+        own, _, _ = _input_variance(self)
+        from_input = math.exp(2.0 * (field.law.log_in[0] + field.log_p[0] - self.log_q[0]))
+        scatter = from_input * 0.5 * own * (1.0 + self.spec.input_correlation**2)
+        rows = np.empty((4, depth))
+        for i in range(depth):
+            effective = math.sqrt(min(1.0, c[i] ** 2 + scatter))
+            value, slope, square, slope_square = self._ratios(i, effective)
+            square, slope_square = square * fourth["fourth"][i], slope_square * fourth["slope_fourth"][i]
+            rows[:, i] = effective, slope, square - 1.0, slope_square
+            fresh = self.weight[i] ** 2 * max(square - value**2, 0.0) / float(self.spec.layer_widths[i])
+            scatter = min(1.0, (steep[i] * slope) ** 2 * scatter + fresh)
+        return _Pairs(*rows)
+
+    def _ratios(self, i: int, c: float) -> list[float]:
+        names = (VALUE, SLOPE, SQUARE, SLOPE_SQUARE)
+        return [
+            float(r[0]) for r in pair_ratios(self.field.channel.moments, names, float(self.log_q[i]), np.array([c]))
+        ]
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Two samples of the batch, (L,) each: root mean square correlation of z, E phi'_a phi'_b / D,
+    E phi_a^2 phi_b^2 / A^2 - 1 and E phi'_a^2 phi'_b^2 / D^2."""
+
+    correlation: Array
+    slope: Array
+    square: Array
+    slope_square: Array
 
 
 def _normalized(field: MeanField, log_q: Array) -> dict[str, Array]:
@@ -127,14 +152,16 @@ def expansion(profile: Profile) -> FiniteWidth | None:
     own, shared, shift = _kernel(v)
     averaged = (own + (b - 1) * shared) / b
     n = spec.layer_widths.astype(float)
-    c = v.pairs[0] if b > 1 else np.zeros(spec.depth)
+    c = v.pairs.correlation if b > 1 else np.zeros(spec.depth)
     orthogonal = spec.init_entry.kind == "orthogonal"
     signal = 0.0 if orthogonal else (2.0 / n) * (1.0 + (b - 1) * c * c) / b
-    input_shift, log_p_variance = _to_input(v, averaged)
-    single, gradient, gradient_shift, past = _gradient(v, own, shared, shift)
-    scale = np.append(0.0, 1.0 / v.weight[:-1])
-    both = gradient + (2.0 * past * scale + scale**2) * averaged
-    both[0] += log_p_variance[0]
+    scale, log_p_variance = _to_input(v, averaged)
+    gradient, gradient_shift, past, overlap = _gradient(v, own, shared, shift)
+    weights = gradient + (2.0 * past * scale + scale**2) * averaged
+    weights[0] += log_p_variance[0]
+    # gradients summed over the batch: the random overlaps of the samples' cotangents scatter them as well
+    summed = 2.0 * (b - 1) / b * overlap
+    c_x = np.append(spec.input_correlation, c[:-1])
     input_p = shift * scale
     return FiniteWidth(
         {
@@ -148,8 +175,8 @@ def expansion(profile: Profile) -> FiniteWidth | None:
             "log_q": averaged + signal,
             "log_p": log_p_variance,
             "log_g": gradient,
-            "log_dw": both,
-            "log_db": single,
+            "log_dw": weights + summed * c_x**2,
+            "log_db": gradient + summed,
         },
     )
 
@@ -182,7 +209,7 @@ def _kernel(v: _Vertices) -> tuple[Array, Array, Array]:
     n = v.spec.layer_widths.astype(float)
     for i in range(depth - 1):
         own[i + 1] = v.chi_par[i] ** 2 * own[i] + v.eps[i]
-        cross = v.weight[i] ** 2 * v.pairs[1][i] / n[i] if v.spec.batch_size > 1 else 0.0
+        cross = v.weight[i] ** 2 * v.pairs.square[i] / n[i] if v.spec.batch_size > 1 else 0.0
         shared[i + 1] = v.chi_par[i] ** 2 * shared[i] + cross
         # the mean of a homogeneous net is exact: its A'' is 0
         shift[i + 1] = v.chi_par[i] * shift[i] + 0.5 * v.bend[i] * own[i]
@@ -190,30 +217,30 @@ def _kernel(v: _Vertices) -> tuple[Array, Array, Array]:
 
 
 def _gradient(v: _Vertices, own: Array, shared: Array, shift: Array) -> tuple[Array, Array, Array, Array]:
-    """(variance of log_g of one sample, of the batch mean, ln shift of its mean, coefficient of the layer's kernel).
-
-    The gradient summed over the batch (log_db) scatters like one sample's. All (L,).
-    """
+    """(variance of log_g of the batch mean, ln shift of its mean, coefficient of the layer's kernel, mean square
+    overlap of two samples' cotangents), (L,) each."""
     depth, b = v.spec.depth, v.spec.batch_size
     n = v.spec.layer_widths.astype(float)
-    variance, alone, mean, past = (np.zeros(depth) for _ in range(4))
-    cross_eta = v.pairs[2] / n if b > 1 else np.zeros(depth)
-    cross_eps = v.weight**2 * v.pairs[1] / n if b > 1 else np.zeros(depth)
+    variance, mean, past, overlap = (np.zeros(depth) for _ in range(4))
+    pairs = v.pairs if b > 1 else None
     random_end = 2.0 / n[-1] if v.spec.loss == "random" else 0.0
     one, two = random_end, 0.0
     s = 0.0  # sensitivity of everything above to the kernel of the layer above
-    log_mean = 0.0
+    log_mean, w = 0.0, 1.0 / n[-1]
     for i in range(depth - 1, -1, -1):
         if i < depth - 1:
             one += s * s * v.eps[i] + v.eta[i] + 2.0 * s * v.eps_eta[i]
-            two += s * s * cross_eps[i] + cross_eta[i]
+            if pairs is not None:
+                together = pairs.slope_square[i]
+                two += s * s * v.weight[i] ** 2 * pairs.square[i] / n[i] + (together * (1.0 + 2.0 * w) - 1.0) / n[i]
+                w = min(1.0, pairs.slope[i] ** 2 * w + together / n[i])
             log_mean += v.a[i] * shift[i] + 0.5 * (v.slope_bend[i] - v.a[i] ** 2) * own[i] - 0.5 * v.eta[i]
             s = v.a[i] + v.chi_par[i] * s
-        past[i] = s
+        past[i], overlap[i] = s, w
         single, between = one + s * s * own[i], two + s * s * shared[i]
-        alone[i], variance[i] = single, (single + (b - 1) * between) / b
+        variance[i] = (single + (b - 1) * between) / b
         # ln of the mean: mean of the log plus half its single-sample variance
         mean[i] = log_mean + 0.5 * (single - random_end)
     if v.homogeneous and not v.spec.bias_std:
         mean[:] = 0.0
-    return alone, variance, mean, past
+    return variance, mean, past, overlap

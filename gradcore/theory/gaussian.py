@@ -15,12 +15,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 
 from gradcore.activations import ACTIVATIONS, Activation
 
 Array = np.ndarray
+Number = Any  # a float or an array: formulas that NumPy broadcasts
 
 LOG_LOW, LOG_HIGH = math.log(1e-30), math.log(1e30)
 BAND = math.log(1e3)
@@ -99,13 +101,13 @@ class Moments:
 class GaussianMoments:
     """All Gaussian moments of phi(beta + .) for one activation, slope and shift; make it by :func:`moments_of`.
 
-    ``centred`` takes phi(beta + h) - phi(beta) instead, without cancellation at small h: variances of
-    activations that do not vanish at 0 keep their digits.
+    ``offset`` takes phi(beta + h) - offset instead. With offset = phi(beta) ("centred") nothing cancels at small h:
+    variances of activations that do not vanish at 0 keep their digits.
     """
 
-    def __init__(self, activation: Activation, slope: float, shift: float = 0.0, centred: bool = False) -> None:
-        self.activation, self.slope, self.shift = activation, slope, shift
-        self.offset = float(activation.value(np.array(shift), slope)) if centred else 0.0
+    def __init__(self, activation: Activation, slope: float, shift: float = 0.0, offset: float = 0.0) -> None:
+        self.activation, self.slope, self.shift, self.offset = activation, slope, shift, offset
+        self.centred = offset != 0.0 and offset == float(activation.value(np.array(shift), slope))
         self.oscillates = activation.oscillates and self.offset == 0.0
         self.limits = tuple(limit - self.offset for limit in activation.limits)
         self.closed = activation.closed if shift == 0.0 and self.offset == 0.0 else None
@@ -113,17 +115,17 @@ class GaussianMoments:
         self.unshifted = shift == 0.0
         self.kinks = tuple(k - shift for k in activation.kinks)
         tails = activation.tails(slope)
-        self.homogeneous = activation.homogeneous and self.unshifted
+        self.homogeneous = activation.homogeneous and self.unshifted and offset == 0.0
         self.tail_square = 0.5 * (tails[0] ** 2 + tails[1] ** 2)
 
     # --- the function itself --------------------------------------------------------------------------------
 
     def value(self, h: Array) -> Array:
-        """phi(beta + h), less phi(beta) where centred."""
+        """phi(beta + h), less the offset."""
         h = np.asarray(h, dtype=float)
         value = self.activation.value(h + self.shift, self.slope)
-        if self.offset == 0.0:
-            return value
+        if not self.centred:
+            return value - self.offset
         return np.where(np.abs(h) < 1e-5, h * self.derivative(0.5 * h), value - self.offset)
 
     def derivative(self, h: Array) -> Array:
@@ -190,7 +192,7 @@ class GaussianMoments:
             "psi_second": (small, 1.0 if grows else -0.5),
         }
 
-    def _exponent(self, name: str, log_q: Array, less: float = 0.0) -> Array:
+    def _exponent(self, name: str, log_q: Number, less: float = 0.0) -> Number:
         """The log of the factor that continues a moment from the clipped q to q, divided by q^less."""
         low, high = self.powers[name]
         below, above = np.minimum(log_q - LOG_LOW, 0.0), np.maximum(log_q - LOG_HIGH, 0.0)
@@ -209,7 +211,7 @@ class GaussianMoments:
         if self.oscillates:
             second = float(_sine_moments(np.float64(math.exp(clipped)), self.shift)["second"])
         elif self.closed is not None:
-            second = float(self.closed(np.float64(math.exp(clipped)))[1])
+            second = float(self.closed(np.array(math.exp(clipped)))[1])
         else:
             h2, _, matrix = self._rule(math.floor(clipped / BAND))
             q = math.exp(clipped)
@@ -281,7 +283,7 @@ class GaussianMoments:
         """Share of Gaussian pre-activations with abs(phi') < 0.05 max abs(phi')."""
         from scipy.special import ndtr
 
-        s = np.exp(0.5 * np.asarray(log_q, dtype=float))
+        s = np.exp(0.5 * np.clip(np.asarray(log_q, dtype=float), -1400.0, 1400.0))
         share = np.zeros_like(s)
         if self.oscillates:
             return _sine_saturated(s, self.shift)
@@ -293,10 +295,10 @@ class GaussianMoments:
         return np.clip(share, 0.0, 1.0)
 
 
-def _sine_moments(q: Array, shift: float) -> dict[str, Array]:
+def _sine_moments(q: Number, shift: float) -> dict[str, Number]:
     """Moments of sin(beta + h): by double angles, E exp(ik(beta + h)) = exp(ik beta - k^2 q / 2)."""
 
-    def cosine(k: int) -> Array:
+    def cosine(k: int) -> Number:
         return math.cos(k * shift) * np.exp(-k * k * q / 2)
 
     second = 0.5 * (math.sin(shift) ** 2 * 2 * np.exp(-2 * q) - np.expm1(-2 * q))
@@ -345,7 +347,8 @@ def small_slope_intervals(moments: GaussianMoments) -> list[tuple[float, float]]
         def gap(h: float) -> float:
             return float(np.abs(moments.derivative(np.array(h)))) - threshold
 
-        return float(brentq(gap, grid[i], grid[i + 1], xtol=1e-13))
+        root: Any = brentq(gap, grid[i], grid[i + 1], xtol=1e-13)
+        return float(root)
 
     cuts = [edge(int(i)) for i in np.flatnonzero(below[1:] != below[:-1])]
     edges = [-math.inf, *cuts, math.inf]
@@ -356,4 +359,5 @@ def small_slope_intervals(moments: GaussianMoments) -> list[tuple[float, float]]
 @lru_cache(maxsize=256)
 def moments_of(code: str, slope: float = 0.0, shift: float = 0.0, centred: bool = False) -> GaussianMoments:
     """The cached moments of one activation of the table at a negative slope and a shift beta."""
-    return GaussianMoments(ACTIVATIONS[code], slope, shift, centred)
+    offset = float(ACTIVATIONS[code].value(np.array(shift), slope)) if centred else 0.0
+    return GaussianMoments(ACTIVATIONS[code], slope, shift, offset)

@@ -17,7 +17,8 @@ Array = np.ndarray
 def _all_digits() -> Array:
     from sklearn.datasets import load_digits
 
-    return np.asarray(load_digits().data, dtype=np.float64)
+    pixels, _labels = load_digits(return_X_y=True)
+    return np.asarray(pixels, dtype=np.float64)
 
 
 def digits_batch(batch_size: int, rms: float) -> Array:

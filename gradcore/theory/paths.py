@@ -64,6 +64,21 @@ class Cloud:
         return float(np.sign(total)), 2.0 * top + math.log(abs(total)) if total else -math.inf
 
 
+def all_flat(cloud: Cloud, inside: Array, batch: int) -> float:
+    """P(every sample of a batch lies inside) from the marks of a cloud's points (T, V).
+
+    Rows that hold the whole batch are counted; sampled pairs are continued as p (P(both) / p)^(B-1).
+    """
+    row = cloud.weight.sum(axis=1)
+    share = (cloud.weight * inside).sum(axis=1) / row
+    if not cloud.finite:
+        return float(row @ share**batch)
+    if inside.shape[1] == batch:
+        return float(row @ inside.all(axis=1))
+    one, both = float(row @ share), float(row @ inside.all(axis=1))
+    return one * (both / one) ** (batch - 1) if one > 0 else 0.0
+
+
 def gaussian_cloud(correlation: float, scale: float, depth: int) -> Cloud:
     """Quadrature over samples sqrt(c) t + sqrt(1-c) v of one Gaussian coordinate: rows t, columns v.
 

@@ -47,8 +47,8 @@ def _split(second: float, correlation: float, b: int) -> tuple[float, float]:
 
 def population_backward(field: BatchNormField) -> tuple[Array, Array]:
     """(log_g (L,), ratio (L, 1)) for delta^L = 2 z^L / n_L."""
-    spec, law, b = field.spec, field.law, field.spec.batch_size
-    log_q, log_p, c_z, c_x = field._pass[:4]
+    spec, b = field.spec, field.spec.batch_size
+    log_q, _, c_z = field._pass[:3]
     depth = spec.depth
     units = max(8, min(2**17, max(2**13, 2**23 // depth)) // b)
     draw = _Draw(units, b)
@@ -63,8 +63,8 @@ def population_backward(field: BatchNormField) -> tuple[Array, Array]:
         kappa = [x / y if y > 0 else 0.0 for x, y in zip(_modes(h, delta), _modes(h, h), strict=True)]
         shrink = math.exp(log_q[i] - log_q[i + 1])
         below = _stream_below(draw, field, i, h, shrink) if field.skip else draw.field(*_split(1.0, c_z[i], b))
-        field_sent = _sent(field, i, draw, delta, kappa, below, a)
-        new = a * _through_unit(field, i, below, field_sent) + (delta if field.skip else 0.0)
+        sent = _sent(field, i, draw, h, delta, kappa, below, a)
+        new = a * _through_unit(field, i, below, sent) + (delta if field.skip else 0.0)
         total = float(np.mean(new**2))
         if not total > 0:
             break
@@ -102,7 +102,7 @@ def _unit_output(field: BatchNormField, i: int, z: Array) -> tuple[Array, Array,
 
 
 def _sent(
-    field: BatchNormField, i: int, draw: _Draw, delta: Array, kappa: list[float], below: Array, a: float
+    field: BatchNormField, i: int, draw: _Draw, h: Array, delta: Array, kappa: list[float], below: Array, a: float
 ) -> Array:
     """W^T delta per unit: a deterministic part along x and Gaussian noise (delta in units of exp(scale / 2))."""
     law, b = field.law, field.spec.batch_size
@@ -114,6 +114,11 @@ def _sent(
     aligned = k[1] * (x - centre) + k[0] * centre
     mean, contrast = _modes(delta, delta)
     if field.spec.init_entry.kind == "orthogonal":
+        # the rest beside kappa h is sampled, the part along it exact: no sampling error where nothing is left
+        centre_h = h.mean(axis=1, keepdims=True)
+        rest = delta - kappa[1] * (h - centre_h) - kappa[0] * centre_h
+        whole = _split(1.0, field._pass[2][i + 1], b)
+        mean, contrast = (r + k * k * w for r, k, w in zip(_modes(rest, rest), kappa, whole, strict=True))
         least = min(1.0, float(field.spec.layer_widths[i + 1]) / float(field.spec.fan_ins[i + 1]))
         branch = math.exp(law.log_in[i + 1] + field._pass[1][i + 1] - field._pass[0][i + 1]) * least
         along = _split(branch, field._pass[3][i + 1], b)

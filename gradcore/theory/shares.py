@@ -11,6 +11,8 @@ from gradcore.theory.gaussian import composite
 
 if TYPE_CHECKING:
     from gradcore.spec import Spec
+    from gradcore.theory.exact_eye import EyeField
+    from gradcore.theory.exact_weights import ConstantField
     from gradcore.theory.fields import Field
 
 Array = np.ndarray
@@ -27,7 +29,7 @@ def dead_share(spec: Spec, field: Field, log_q: Array) -> Array:
         return np.zeros(spec.depth)
     flat = flat or ((-math.inf, 0.0),)
     if spec.init_entry.kind in ("constant", "eye"):
-        return _dead_paths(spec, field, flat)
+        return _dead_paths(spec, field, flat)  # type: ignore[arg-type]
     if spec.norm == "batch" and spec.norm_position == "before":
         return _dead_batch_norm(spec, flat)
     pairs = field.correlations[0] if spec.batch_size > 1 else np.zeros((spec.depth, 1))
@@ -65,7 +67,6 @@ def _dead_batch_norm(spec: Spec, flat: tuple[tuple[float, float], ...]) -> Array
     return np.full(spec.depth, float(inside.all(axis=1).mean()))
 
 
-def _dead_paths(spec: Spec, field: Field, flat: tuple[tuple[float, float], ...]) -> Array:
-    """Deterministic weights: every sample alone, batches of independent samples."""
-    share = np.clip(np.asarray(field.saturated), 0.0, 1.0)
-    return share**spec.batch_size if spec.input == "gaussian" else share
+def _dead_paths(spec: Spec, field: ConstantField | EyeField, flat: tuple[tuple[float, float], ...]) -> Array:
+    """Deterministic weights: counted on the paths themselves."""
+    return np.clip(np.array([field.dead(i, flat) for i in range(spec.depth)]), 0.0, 1.0)

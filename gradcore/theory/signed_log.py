@@ -21,7 +21,7 @@ class SignedLog:
     log: Array
 
     @classmethod
-    def of(cls, x: Array) -> SignedLog:
+    def of(cls, x: Array | float) -> SignedLog:
         """From ordinary numbers."""
         x = np.asarray(x, dtype=float)
         with np.errstate(divide="ignore"):
