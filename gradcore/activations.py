@@ -137,7 +137,7 @@ _add(
     "prelu",
     value=fn.leaky,
     derivative=fn.leaky_slope,
-    torch_module=lambda torch, a: torch.nn.PReLU(init=a),
+    torch_module=lambda torch, a: torch.nn.PReLU(init=a, dtype=torch.float64),  # a keeps its digits
     torch_code="nn.PReLU(init={slope})",
     latex=r"\max(h, 0) + a \min(h, 0)",
     source="He et al. 2015",

@@ -242,7 +242,7 @@ def measured_part(m: gc.Measurement) -> dict[str, Any]:
 
 def compared_part(c: gc.Comparison) -> dict[str, Any]:
     """A comparison as a document."""
-    names = ("difference", "standard_error", "allowance", "z", "inside")
+    names = ("difference", "bias", "standard_error", "allowance", "z", "inside")
     return {**{name: getattr(c, name) for name in names}, "agrees": c.agrees()}
 
 

@@ -25,15 +25,17 @@ ROUNDING = 1e-20  # a mean square this far below its neighbours is a rounded zer
 class Comparison:
     """Numbers, not impressions; arrays (L,) by quantity ("log_q", "log_p", "log_g", "log_dw", "log_db").
 
-    ``difference`` ln(mean over networks) minus the predicted ``log_*_mean`` (and minus the bias of a log);
-    ``standard_error`` of the measured ln(mean), by the larger of measured and predicted scatter; ``allowance`` the
-    systematic part that theory states for itself at this width; ``z`` the difference by both
-    together; ``inside`` the share of networks inside the 95% band, None where the profile has no band.
+    ``difference`` ln(mean over networks) minus the predicted ``log_*_mean``; ``bias`` what a correct prediction would
+    show there, since ln of a mean of few networks lies low; ``standard_error`` of the measured ln(mean), by the larger
+    of measured and predicted scatter; ``allowance`` the systematic part that theory states for itself at this width;
+    ``z`` difference less bias by both together; ``inside`` the share of networks inside the 95% band, None where the
+    profile has no band.
     """
 
     predicted: Profile
     measured: Measurement
     difference: dict[str, Array]
+    bias: dict[str, Array]
     standard_error: dict[str, Array]
     allowance: dict[str, Array]
     inside: dict[str, Array | None]
@@ -46,8 +48,8 @@ class Comparison:
         for name, gap in self.difference.items():
             total = np.hypot(self.standard_error[name], self.allowance[name])
             with np.errstate(divide="ignore", invalid="ignore"):
-                z = gap / total
-            out[name] = np.where((gap == 0.0) & ~np.isnan(total), 0.0, z)
+                z = (gap - self.bias[name]) / total
+            out[name] = np.where((gap == 0.0) & (total == 0.0), 0.0, z)
         return out
 
     def worst(self, name: str) -> tuple[int, float]:
@@ -180,20 +182,23 @@ def compare(predicted: Profile, measured: Measurement) -> Comparison:
     """Compare a profile with a measurement of the same Spec. Raises SpecError where the Specs differ."""
     if predicted.spec != measured.spec:
         raise SpecError("measured", measured.spec, "a measurement of the same Spec", "Predict the measured Spec.")
-    difference, error, allowance = {}, {}, {}
+    difference, biases, error, allowance = {}, {}, {}, {}
     inside: dict[str, Array | None] = {}
     for name in QUANTITIES:
         ours, theirs = predicted.mean(name), measured.mean(name)
         bias, error[name] = _log_error(predicted, measured, name, theirs)
         with np.errstate(invalid="ignore"):
-            gap = theirs - ours - np.where(np.isfinite(theirs), bias, 0.0)
-        gap = np.where(np.isneginf(ours) & _is_rounding(name, theirs, measured), 0.0, gap)
+            gap = theirs - ours
+        both_zero = np.isneginf(ours) & _is_rounding(name, theirs, measured)
+        gap = np.where(both_zero, 0.0, gap)
         # a slope or signal below what float64 holds is measured as exactly zero
         difference[name] = np.where(np.isneginf(theirs) & (ours < BELOW_FLOAT64), np.nan, gap)
-        error[name] = np.where(np.isneginf(ours) & (gap == 0.0), 0.0, error[name])
-        allowance[name] = _allowance(predicted, name)
+        known = len(measured.networks) > 1 or predicted.variance(name) is not None
+        biases[name] = np.where(both_zero | ~np.isfinite(theirs), 0.0, bias)
+        error[name] = np.where(both_zero, 0.0 if known else np.nan, error[name])
+        allowance[name] = np.where(both_zero, 0.0, _allowance(predicted, name))
         inside[name] = _inside(predicted.band(name), getattr(measured, name))
-    return Comparison(predicted, measured, difference, error, allowance, inside)
+    return Comparison(predicted, measured, difference, biases, error, allowance, inside)
 
 
 def _inside(band: tuple[Array, Array] | None, logs: Array) -> Array | None:

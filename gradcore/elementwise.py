@@ -61,7 +61,8 @@ _GELU_C = math.sqrt(2.0 / math.pi)
 
 
 def _gelu_tanh_gate(h: Array) -> Array:
-    """(1 + tanh(u)) / 2 with u the cubic of the tanh approximation, as a logistic of 2u."""
+    """(1 + tanh(u)) / 2 with u the cubic of the tanh approximation, as a logistic of 2u (0 or 1 beyond 40)."""
+    h = np.clip(h, -40.0, 40.0)
     return special("expit")(2.0 * _GELU_C * (h + 0.044715 * h * h * h))
 
 
@@ -70,7 +71,7 @@ def gelu_tanh(h: Array, a: float) -> Array:
 
 
 def gelu_tanh_slope(h: Array, a: float) -> Array:
-    gate = _gelu_tanh_gate(h)
+    gate, h = _gelu_tanh_gate(h), np.clip(h, -40.0, 40.0)
     return gate + h * 2.0 * gate * _gelu_tanh_gate(-h) * _GELU_C * (1.0 + 3 * 0.044715 * h * h)
 
 

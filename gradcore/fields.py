@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from gradcore.activations import ACTIVATIONS
 from gradcore.errors import SpecError
 from gradcore.initializers import ALIASES, INITIALIZERS
@@ -40,7 +42,7 @@ class Field:
     def write(self, value: Any) -> str:
         """The value as text that ``read`` turns back into an equal value."""
         if isinstance(value, tuple):
-            return ",".join(str(n) for n in value)
+            return ",".join(str(n) for n in value) + ("," if len(value) == 1 else "")
         return value if isinstance(value, str) else repr(value)
 
 
@@ -75,7 +77,7 @@ def _number(low: float, high: float, words: tuple[str, ...] = ()) -> Callable[[s
     def check(name: str, value: Any) -> Any:
         if isinstance(value, str) and value in words:
             return value
-        if isinstance(value, (bool, str, bytes)) or value is None:
+        if isinstance(value, (bool, np.bool_, complex, str, bytes)) or value is None:
             raise SpecError(name, value, allowed)
         try:
             number = float(value)
@@ -143,7 +145,8 @@ def _read_number(text: str) -> Any:
 
 
 def _read_width(text: str) -> Any:
-    return tuple(_read_int(part) for part in text.split(",")) if "," in text else _read_int(text)
+    """An int, or a tuple where there is a comma ("7," is a tuple of one)."""
+    return tuple(_read_int(part) for part in text.removesuffix(",").split(",")) if "," in text else _read_int(text)
 
 
 def _read_optional(read: Callable[[str], Any]) -> Callable[[str], Any]:

@@ -95,4 +95,7 @@ def test_frame_and_text() -> None:
     ]
     assert len(frame) == 3 * 5
     text = str(comparison)
-    assert "log_g" in text and text.splitlines()[-1] in ("agree", "DISAGREE: a layer lies more than 4 standard errors off")
+    assert "log_g" in text and text.splitlines()[-1] in (
+        "agree",
+        "DISAGREE: a layer lies more than 4 standard errors off",
+    )

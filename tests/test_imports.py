@@ -302,9 +302,9 @@ def global_state(source: str) -> list[str]:
             continue
         name = ast.unparse(node.func)
         owner, _, function = name.rpartition(".")
-        if function in GLOBAL_STATE and owner in (GLOBAL_STATE[function], "", "random", "numpy.random", "torch.random"):
-            found.append(name)
-        elif owner in LEGACY_DRAWS and function not in GENERATORS:
+        owners = (GLOBAL_STATE.get(function), "", "random", "numpy.random", "torch.random")
+        sets = function in GLOBAL_STATE and owner in owners
+        if sets or (owner in LEGACY_DRAWS and function not in GENERATORS):
             found.append(name)
     return found
 

@@ -382,15 +382,15 @@ DEPENDENT_IDS = ["plain", "layer norm", *INITIALIZERS, "leaky_relu", "prelu"]
 def test_global_state_changes_nothing_and_is_left_alone(spec):
     """torch's and NumPy's global generators, torch's default dtype: neither read nor written."""
     first = gc.measure(spec, networks=2)
-    saved = torch.get_rng_state(), np.random.get_state(), torch.get_default_dtype()  # noqa: NPY002
+    saved = torch.get_rng_state(), np.random.get_state(), torch.get_default_dtype()
     try:
         torch.manual_seed(123)
         np.random.seed(123)
         torch.set_default_dtype(torch.float64)
-        before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+        before = torch.get_rng_state(), np.random.get_state()[1].copy()
         second = gc.measure(spec, networks=2)
         assert torch.equal(torch.get_rng_state(), before[0]), "torch's global generator was moved"
-        assert np.array_equal(np.random.get_state()[1], before[1]), "NumPy's global generator was moved"  # noqa: NPY002
+        assert np.array_equal(np.random.get_state()[1], before[1]), "NumPy's global generator was moved"
         assert torch.get_default_dtype() == torch.float64
     finally:
         torch.set_rng_state(saved[0])
@@ -554,8 +554,10 @@ def test_cotangent_times_signal_is_the_same_at_every_layer(activation, loss):
     """Euler: without biases x^l is homogeneous of degree 1 in z^l, so <delta^l, z^l> is conserved, sample by sample."""
     spec = gc.Spec(depth=12, width=24, batch_size=6, activation=activation, gain="auto", loss=loss, input_width=10)
     for network in range(5):
-        model, signals = spec.build(11, network=network), []
-        hooks = [linear.register_forward_hook(lambda m, i, z: signals.append(z)) for linear in model.linears]
+        model = spec.build(11, network=network)
+        signals: list[torch.Tensor] = []
+        keep = signals.append
+        hooks = [linear.register_forward_hook(lambda m, i, z, keep=keep: keep(z)) for linear in model.linears]
         output = model(draw_inputs(spec, 11, network, "float64"))
         drawn = draw_cotangent(spec, output.detach(), 11, network, "float64")
         cotangents = torch.autograd.grad(cost_of(spec, output, drawn), signals)

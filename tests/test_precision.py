@@ -55,7 +55,7 @@ def test_underflow_against_torch(dtype: str, depth: int) -> None:
 
 
 def test_gradient_underflow_against_torch() -> None:
-    """Sigmoid keeps its signal but loses a factor 4.2 of the gradient's norm a layer: zero in float32 where predicted."""
+    """Sigmoid keeps its signal and loses a factor 4.2 of the gradient a layer: zero in float32 where predicted."""
     from gradcore.measure.plain import plain_run
 
     spec = gc.Spec(depth=90, width=128, activation="sigmoid", batch_size=4)

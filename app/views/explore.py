@@ -218,7 +218,7 @@ def _agreement(profile: Profile, measured: Measurement | None, quiet: dict[str, 
     value, below, where = "–", t("not measured yet"), ""
     if measured is not None:
         worst = charts.agreement(gc.compare(profile, measured))
-        if len(measured.networks) < 2 or not worst.layer:
+        if not worst.layer:
             below = t("needs two networks or more")
         else:
             value = f"{worst.z:.1f} σ" if math.isfinite(worst.z) else "∞ σ"

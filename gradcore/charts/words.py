@@ -136,12 +136,12 @@ def precision_text(profile: Profile, t: Translate = english) -> str:
 @dataclass(frozen=True)
 class Agreement:
     """The largest distance between prediction and measurement: ``z`` standard errors, ``quantity`` at ``layer``;
-    ``agrees`` by the Comparison's own limit. Nothing to compare: layer 0, z nan."""
+    ``agrees`` by the Comparison's own limit. Nothing to compare: layer 0, z nan, ``agrees`` None."""
 
     quantity: str
     layer: int
     z: float
-    agrees: bool
+    agrees: bool | None
 
 
 def agreement(comparison: Comparison) -> Agreement:
@@ -149,7 +149,7 @@ def agreement(comparison: Comparison) -> Agreement:
     found = {name: comparison.worst(name) for name in comparison.z}
     finite = {name: worst for name, worst in found.items() if not math.isnan(worst[1])}
     if not finite:
-        return Agreement("", 0, math.nan, True)
+        return Agreement("", 0, math.nan, None)
     name = max(finite, key=lambda key: abs(finite[key][1]))
     return Agreement(name, finite[name][0], abs(finite[name][1]), comparison.agrees())
 

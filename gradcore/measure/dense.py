@@ -189,13 +189,22 @@ def network_indices(networks: int | Iterable[int]) -> tuple[int, ...]:
         if networks < 1:
             raise SpecError("networks", networks, "an integer from 1 on, or a range of indices")
         return tuple(range(int(networks)))
-    try:
-        indices = tuple(check_index("networks", int(i)) for i in networks)  # type: ignore[union-attr]
-    except TypeError:
-        raise SpecError("networks", networks, "an integer from 1 on, or a range of indices") from None
+    if isinstance(networks, (str, bytes)) or not isinstance(networks, Iterable):
+        raise SpecError("networks", networks, "an integer from 1 on, or a range of indices")
+    indices = tuple(check_index("networks", i) for i in networks)
     if not indices or len(set(indices)) != len(indices):
         raise SpecError("networks", networks, "at least one index, each once")
     return indices
+
+
+def _check_device(device: str) -> None:
+    try:
+        if isinstance(device, str):
+            torch.empty(0, device=device)
+            return
+    except (RuntimeError, AssertionError):  # unknown name, or no such device here
+        pass
+    raise SpecError("device", device, '"cpu", or a device that torch has on this machine such as "cuda"')
 
 
 def measure_networks(
@@ -209,6 +218,9 @@ def measure_networks(
     """The statistics of these networks, each (networks, L). ``progress(done, total)`` is called after each one."""
     check_dtype(dtype)
     check_index("seed", seed)
+    _check_device(device)
+    if progress is not None and not callable(progress):
+        raise SpecError("progress", progress, "None or a function of (done, total)")
     rows: dict[str, list[Array]] = {name: [] for name in (*LOGS, *SHARES)}
     for done, index in enumerate(indices, start=1):
         with one_intra_op_thread():

@@ -35,7 +35,7 @@ def check_dtype(dtype: str) -> str:
 
 def check_index(name: str, value: int) -> int:
     """A non-negative integer, else SpecError."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)) or value < 0:
         raise SpecError(name, value, "an integer from 0 on")
     return int(value)
 
@@ -99,7 +99,7 @@ def make_norm(spec: Spec, width: int) -> nn.Module | None:
     entry = NORMALIZATIONS[spec.norm]
     if entry.torch_module is None:
         return None
-    module = entry.torch_module(torch, width, spec.norm_eps)
+    module = entry.torch_module(torch, width, spec.norm_eps).double()  # gamma and beta keep their digits
     with torch.no_grad():
         module.weight.fill_(spec.norm_gamma)
         if entry.has_beta:

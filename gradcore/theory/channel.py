@@ -166,12 +166,16 @@ class NormAfter(Channel):
         share = np.where(self.centers, m.mean_ratio**2, 0.0)
         with np.errstate(divide="ignore"):
             log_spread = m.log_second + np.log(np.maximum(1.0 - share, 0.0))
-        # d(E phi)^2/dq = 2 E phi dE phi/dq, mean_slope being sqrt(q) dE phi / dq
-        mean_part = 2.0 * m.mean_ratio * m.mean_slope * np.exp(0.5 * (m.log_second - np.asarray(log_q)))
+        # d(E phi)^2/dq = 2 E phi dE phi/dq, mean_slope being sqrt(q) dE phi / dq (0 where q is)
+        steepness = np.exp(np.minimum(0.5 * (m.log_second - np.asarray(log_q)), 700.0))
+        mean_part = 2.0 * m.mean_ratio * m.mean_slope * steepness
         return log_spread, m.second_slope - np.where(self.centers, mean_part, 0.0), share
 
     def log_out(self, log_q: float) -> float:
-        log_spread = float(self._log_spread(np.asarray(log_q))[0])
+        if log_q == -math.inf:  # every unit is phi(0): no spread to normalize, or the same value throughout
+            log_spread = -math.inf if self.centers else self.moments.log_second(log_q)
+        else:
+            log_spread = float(self._log_spread(np.asarray(log_q))[0])
         if log_spread == -math.inf:
             normalized = -math.inf
         else:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gradcore.errors import UnsupportedError
+
 if TYPE_CHECKING:
     from gradcore.spec import Spec
 
@@ -15,10 +17,19 @@ Array = np.ndarray
 
 @lru_cache(maxsize=1)
 def _all_digits() -> Array:
-    from sklearn.datasets import load_digits
+    import gzip
+    from importlib.util import find_spec
+    from pathlib import Path
 
-    pixels, _labels = load_digits(return_X_y=True)
-    return np.asarray(pixels, dtype=np.float64)
+    found = find_spec("sklearn")
+    if found is None or not found.submodule_search_locations:
+        raise UnsupportedError(
+            'input "digits"', "scikit-learn, which brings the images, is not installed", "pip install scikit-learn"
+        )
+    # the file that sklearn.datasets.load_digits reads, without importing scikit-learn and pandas (0.5 s)
+    path = Path(found.submodule_search_locations[0]) / "datasets" / "data" / "digits.csv.gz"
+    with gzip.open(path, "rt") as file:
+        return np.loadtxt(file, delimiter=",", dtype=np.float64)[:, :-1]
 
 
 def digits_batch(batch_size: int, rms: float) -> Array:

@@ -88,7 +88,7 @@ class MeanField:
             branch = log_add(log_in[i] + p, log_bias[i])
             q = log_add(q, self.log_alpha2 + branch) if (self.skip and i) else branch
             log_q[i] = q
-            p = self.channel.log_out(max(q, DEAD))
+            p = self.channel.log_out(q)
         return log_q, log_p
 
     @property

@@ -28,15 +28,38 @@ def notes_of(profile: Profile) -> Iterator[Entry]:
 def _dead(profile: Profile) -> Iterator[Entry]:
     layer = profile.dead_from
     if layer is not None:
-        yield "dead_signal", {"layer": layer}, f"The signal is exactly zero from layer {layer} on: W = 0."
+        reason = _silence(profile)
+        yield (
+            "dead_signal",
+            {"layer": layer, "reason": reason},
+            f"The signal is exactly zero from layer {layer} on: {reason}.",
+        )
     elif np.isneginf(profile.log_p).any():
         layer = int(np.flatnonzero(np.isneginf(profile.log_p))[0]) + 1
-        yield "dead_activation", {"layer": layer}, f"What layer {layer} receives is exactly zero."
+        reason = _silence(profile)
+        yield (
+            "dead_activation",
+            {"layer": layer, "reason": reason},
+            f"What layer {layer} receives is exactly zero: {reason}.",
+        )
+    yield from _dead_gradient(profile)
+
+
+def _dead_gradient(profile: Profile) -> Iterator[Entry]:
     silent = np.flatnonzero(np.isneginf(profile.log_g))
     if silent.size:
-        layer = int(silent[-1]) + 1
-        reason = _silence(profile)
-        yield "dead_gradient", {"layer": layer}, f"The gradient is exactly zero from layer {layer} down: {reason}."
+        layer, reason = int(silent[-1]) + 1, _silence(profile)
+        yield (
+            "dead_gradient",
+            {"layer": layer, "reason": reason},
+            f"The gradient is exactly zero from layer {layer} down: {reason}.",
+        )
+    elif profile.spec.residual != "none" and profile.spec.alpha == 0.0 and profile.spec.depth > 1:
+        yield (
+            "dead_branch",
+            {"layer": 2},
+            "The weights from layer 2 on get no gradient: residual_scale = 0 switches their branches off.",
+        )
     if profile.spec.norm == "batch" and np.isneginf(profile.log_db).any() and not silent.size:
         yield (
             "bias_cancelled",
@@ -46,13 +69,17 @@ def _dead(profile: Profile) -> Iterator[Entry]:
 
 
 def _silence(profile: Profile) -> str:
-    if profile.spec.init == "constant" and profile.spec.loss == "cross_entropy":
+    """Why something is exactly zero, in words."""
+    spec = profile.spec
+    if (profile.sigma_w == 0.0).any():
+        return "its weights are all zero (gain or sparsity)"
+    if spec.init == "constant" and spec.loss == "cross_entropy":
         return "softmax minus onehot sums to zero over the classes, and constant weights send back only that sum"
-    if profile.spec.norm_gamma == 0.0 and profile.spec.norm != "none":
+    if spec.norm_gamma == 0.0 and spec.norm != "none":
         return "norm_gamma = 0 cuts the layer off"
-    if int(profile.spec.layer_widths[-1]) == 1 and profile.spec.loss == "cross_entropy":
+    if int(spec.layer_widths[-1]) == 1 and spec.loss == "cross_entropy":
         return "the softmax of one class is constant"
-    return "nothing passes back through these weights"
+    return "the activation is flat there, and nothing passes it"
 
 
 def _exact(profile: Profile) -> Iterator[Entry]:
