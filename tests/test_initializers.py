@@ -104,8 +104,10 @@ def test_orthogonal_has_the_exact_frobenius_norm(shape, gain):
 @pytest.mark.parametrize("shape", [(50, 30), (7, 4), (1, 3)], ids=str)
 def test_sparse_has_an_exact_count_of_zeros_in_every_column(sparsity, shape):
     weight = draw(INITIALIZERS["sparse"], shape, 1.0, sparsity=sparsity)
+    theirs = nn.init.sparse_(torch.empty(shape), sparsity=sparsity)
     zeros = (weight == 0).sum(dim=0)
-    assert zeros.tolist() == [sparse_zeros(shape[0], sparsity)] * shape[1]
+    assert zeros.tolist() == (theirs == 0).sum(dim=0).tolist() == [math.ceil(sparsity * shape[0])] * shape[1]
+    assert sparse_zeros(shape[0], sparsity) == int(zeros[0])
     share = 1.0 - float(zeros[0]) / shape[0]
     assert INITIALIZERS["sparse"].variance(1.0, shape[1], shape[0], 0.0, sparsity) == pytest.approx(share, abs=1e-15)
 
@@ -198,6 +200,15 @@ def test_entry_is_complete(entry):
     for text in (entry.torch_code, entry.formula, entry.family, entry.source):
         assert text.strip()
     assert "{gain}" in entry.torch_code and "nn.init." in entry.torch_code
+
+
+def test_glorot_is_xavier_and_he_is_kaiming():
+    other_names = {"glorot_": "xavier_", "he_": "kaiming_"}
+    for alias, code in ALIASES.items():
+        for person, law in other_names.items():
+            if alias.startswith(person):
+                assert code == law + alias.removeprefix(person)
+    assert {"glorot_uniform", "glorot_normal", "he_uniform", "he_normal"} <= set(ALIASES)
 
 
 @pytest.mark.parametrize(("alias", "code"), ALIASES.items(), ids=list(ALIASES))

@@ -173,6 +173,7 @@ def test_illegal_values_are_refused_in_words(name, value):
     error = refused(**{name: value})
     if name == "width" and isinstance(value, list) and value:
         speaks(error, "width", value[0])  # the entry that is wrong, which is easier to find than the whole list
+        assert "sequence" in error.allowed  # but what is allowed is what width may be, not one entry
     else:
         speaks(error, name, value)
 

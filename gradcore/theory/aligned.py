@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gradcore.theory.channel import HERMITE_ORDERS, log_of
+from gradcore.theory.channel import DEAD, HERMITE_ORDERS, log_of
 
 if TYPE_CHECKING:
     from gradcore.theory.mean_field import MeanField
@@ -79,7 +79,6 @@ def aligned_backward(
 
 def _step(field: MeanField, i: int, state: _State, c: Array) -> None:
     """From layer i + 1 (index) down to layer i."""
-    from gradcore.theory.mean_field import DEAD
 
     log_factor, _, log_seen, seen_slope = (float(a[i]) for a in field.factors)
     log_q, next_q = max(field.log_q[i], DEAD), max(field.log_q[i + 1], DEAD)

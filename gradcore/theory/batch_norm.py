@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gradcore.theory.channel import log_add, log_of
+from gradcore.theory.channel import DEAD, log_add, log_of
 from gradcore.theory.loss import output_cotangent
-from gradcore.theory.mean_field import DEAD, MeanField
+from gradcore.theory.mean_field import MeanField
 from gradcore.theory.sphere import SphereMoments, radial_law, sphere_moments
 
 if TYPE_CHECKING:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 Array = np.ndarray
 Number = Any  # a float or an array
 HERMITE_ORDERS = 64
+DEAD = -1e5  # stands for ln 0 where a formula would meet 0/0
 
 
 def log_add(a: float, b: float) -> float:

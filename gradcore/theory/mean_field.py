@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gradcore.theory.channel import Channel, channel_of, log_add, log_of
+from gradcore.theory.channel import DEAD, Channel, channel_of, log_add, log_of
 from gradcore.theory.critical import bias_variances, resolve_gain, weight_variances
 from gradcore.theory.inputs import input_correlations
 from gradcore.theory.loss import aligned_share, output_cotangent
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from gradcore.spec import Spec
 
 Array = np.ndarray
-DEAD = -1e5  # stands for ln 0 where a formula would meet 0/0
 SETTLED = 1e-14
 
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gradcore.theory.channel import DEAD
+
 if TYPE_CHECKING:
     from gradcore.theory.batch_norm import BatchNormField
 
@@ -49,6 +51,9 @@ def population_backward(field: BatchNormField) -> tuple[Array, Array]:
     """(log_g (L,), ratio (L, 1)) for delta^L = 2 z^L / n_L."""
     spec, b = field.spec, field.spec.batch_size
     log_q, _, c_z = field._pass[:3]
+    if log_q[-1] == -math.inf:
+        return np.full(spec.depth, -math.inf), np.zeros((spec.depth, 1))
+    log_q = np.maximum(log_q, DEAD)
     depth = spec.depth
     units = max(8, min(2**17, max(2**13, 2**23 // depth)) // b)
     draw = _Draw(units, b)
