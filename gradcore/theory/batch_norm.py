@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from gradcore.spec import Spec
 
 Array = np.ndarray
+SMALLEST = math.log(1e-250)
 SAMPLES = 2**20  # Gaussian draws behind one sampled unit; residual nets, new at every layer, take a quarter
 
 
@@ -33,12 +34,13 @@ SAMPLES = 2**20  # Gaussian draws behind one sampled unit; residual nets, new at
 class BatchUnit:
     """What one normalized unit does, in absolute logs where signals may be extreme.
 
-    ``log_out`` ln E x^2, ``log_contrast`` ln(E x_a^2 - E x_a x_b); a cotangent covariance (d, o) of W^T delta
+    ``log_out`` ln E x^2, ``excess`` E x^2 less what an infinitesimal signal leaves of it, ``log_contrast`` ln(E x_a^2 - E x_a x_b); a cotangent covariance (d, o) of W^T delta
     (diagonal, off-diagonal) becomes diagonal exp(log_scale) ((d - o) contrast + o common) and the off-diagonal
     of ``off_diagonal``; ``seen`` the same for psi = phi phi' of a cotangent along x; ``loss`` is E[eps/(var+eps)].
     """
 
     log_out: float
+    excess: float
     log_contrast: float
     log_scale: float
     contrast: float
@@ -129,10 +131,9 @@ class BatchNormField(MeanField):
         if not self.after:
             step = 1e-4
             for i, (q, c) in enumerate(zip(self._pass[0], self._pass[2], strict=True)):
-                q = max(q, DEAD)
-                high, low = (self.unit(q + s, c).log_out for s in (step, -step))
-                change = math.exp(high - q) - math.exp(low - q) if high > -math.inf else 0.0
-                slopes[i] = math.exp(following[i]) * change / (2 * step)
+                q = max(q, SMALLEST)  # far below epsilon the map is linear, its slope constant
+                high, low = (self.unit(q + s, c).excess for s in (step, -step))
+                slopes[i] = math.exp(following[i] - q) * (high - low) / (2 * step)
         return 1.0 + math.exp(self.log_alpha2) * slopes if self.skip else slopes
 
     @property
@@ -225,9 +226,10 @@ def normalized_unit(sphere: SphereMoments, eps: float, log_lambda: float) -> Bat
     common = form("slope_second", "z_slope_second", "slope_pair", "z_slope_pair")
     seen = form("psi_second", "z_psi_second", "psi_pair", "z_psi_pair")
     second, pair = float(weight @ m["second"]), float(weight @ m["second_pair"])
-    out = second + 2.0 * sphere.offset * float(weight @ m["offset"]) + sphere.offset**2
+    excess = second + 2.0 * sphere.offset * float(weight @ m["offset"])
     return BatchUnit(
-        log_out=log_of(out),
+        log_out=log_of(excess + sphere.offset**2),
+        excess=excess,
         log_contrast=log_of(second - pair),
         log_scale=-log_scale,
         contrast=float(inverse @ trace) / b,
@@ -269,6 +271,7 @@ def sampled_unit(spec: Spec, log_q: float, c: float) -> BatchUnit:
     largest = np.abs(spec.activation_entry.derivative(np.linspace(-40, 40, 8001), spec.slope)).max()
     return BatchUnit(
         log_out=log_of(gamma2 * kept + spec.norm_beta**2),
+        excess=gamma2 * kept,
         log_contrast=log_of(gamma2 * kept * b / (b - 1)),
         log_scale=log_of(gamma2),
         contrast=float(np.mean(trace)),
