@@ -34,9 +34,10 @@ SAMPLES = 2**20  # Gaussian draws behind one sampled unit; residual nets, new at
 class BatchUnit:
     """What one normalized unit does, in absolute logs where signals may be extreme.
 
-    ``log_out`` ln E x^2, ``excess`` E x^2 less what an infinitesimal signal leaves of it, ``log_contrast`` ln(E x_a^2 - E x_a x_b); a cotangent covariance (d, o) of W^T delta
-    (diagonal, off-diagonal) becomes diagonal exp(log_scale) ((d - o) contrast + o common) and the off-diagonal
-    of ``off_diagonal``; ``seen`` the same for psi = phi phi' of a cotangent along x; ``loss`` is E[eps/(var+eps)].
+    ``log_out`` ln E x^2, ``excess`` E x^2 less what an infinitesimal signal leaves of it, ``log_contrast``
+    ln(E x_a^2 - E x_a x_b); a cotangent covariance (d, o) of W^T delta (diagonal, off-diagonal) becomes diagonal
+    exp(log_scale) ((d - o) contrast + o common) and the off-diagonal of ``off_contrast``; ``seen`` the same for
+    psi = phi phi' of a cotangent along x; ``loss`` is E[eps/(var+eps)].
     """
 
     log_out: float
