@@ -121,3 +121,11 @@ def test_population_solver_meets_the_recursion() -> None:
         exact, sampled = field.backward[0], population_backward(field)[0]
         # 2^17 draws a layer, heavy tail of 1/s^2 at B = 8: about 1% a layer, added in quadrature
         assert np.abs(exact - sampled).max() < 4 * 0.01 * math.sqrt(field.spec.depth)
+
+
+def test_nearly_equal_samples_keep_their_weight_gradient() -> None:
+    """Signal 1e-10 of epsilon's root: inputs of W agree to 1e-13, and only their contrasts meet zero-sum cotangents."""
+    spec = _spec(depth=4, width=64, activation="softsign", norm_beta=3.3, norm_eps=1e-5, input_rms=4e-10, batch_size=32)
+    profile, measured = gc.predict(spec), gc.measure(spec, networks=16)
+    assert np.all(np.isfinite(profile.log_dw)) and profile.log_dw[1] < -25
+    assert gc.compare(profile, measured).agrees()

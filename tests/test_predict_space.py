@@ -56,8 +56,10 @@ def check_refusal(spec: gc.Spec, error: gc.UnsupportedError) -> None:
 def check_logs(name: str, logs: np.ndarray, depth: int) -> None:
     assert logs.shape == (depth,) and logs.dtype == np.float64, name
     assert not np.isnan(logs).any() and not np.isposinf(logs).any(), (name, logs)
-    if depth <= 60:  # the largest factors of these Specs are 1e25, or a slope of 1e-186, squared: a finite number
-        assert np.all(logs[np.isfinite(logs)] > -6e4), (name, logs)  # below this stands for -inf and says it wrongly
+    if depth <= 60 and name in QUANTITIES:
+        # the largest factors of these Specs are 1e25, or a slope of 1e-186, squared: a finite number below this
+        # stands for -inf and says it wrongly
+        assert np.all(logs[np.isfinite(logs)] > -6e4), (name, logs)
 
 
 def check_profile(spec: gc.Spec, profile: gc.Profile) -> None:
@@ -134,7 +136,7 @@ search = settings(
 
 
 @settings(search, max_examples=200)
-@given(specs())
+@given(specs(max_depth=20))
 def test_any_spec_is_predicted_or_refused_by_name(spec):
     examine(spec)
 

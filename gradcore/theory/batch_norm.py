@@ -19,7 +19,7 @@ import numpy as np
 
 from gradcore.theory.channel import DEAD, log_add, log_of
 from gradcore.theory.loss import output_cotangent
-from gradcore.theory.mean_field import MeanField
+from gradcore.theory.mean_field import MeanField, batch_share
 from gradcore.theory.sphere import SphereMoments, radial_law, sphere_moments
 
 if TYPE_CHECKING:
@@ -77,16 +77,16 @@ class BatchNormField(MeanField):
         return sphere_moments(s.activation, s.slope, s.norm_gamma, s.norm_beta, s.batch_size)
 
     @cached_property
-    def _pass(self) -> tuple[Array, Array, Array, Array, list[BatchUnit]]:
-        """log_q, log_p, correlations of z and of x, and the unit of every layer."""
+    def _pass(self) -> tuple[Array, Array, Array, Array, list[BatchUnit], Array]:
+        """log_q, log_p, correlations of z and of x, the unit of every layer, ln(E x_a^2 - E x_a x_b) of its input."""
         law, depth = self.law, self.spec.depth
-        log_q, log_p, c_z, c_x = (np.empty(depth) for _ in range(4))
+        log_q, log_p, c_z, c_x, contrasts = (np.empty(depth) for _ in range(5))
         units: list[BatchUnit] = []
         p, c = 2.0 * math.log(self.spec.input_rms), self.spec.input_correlation
         log_contrast = p + log_of(1.0 - c)  # ln(E x_a^2 - E x_a x_b)
         q = stream_contrast = -math.inf
         for i in range(depth):
-            log_p[i], c_x[i] = p, c
+            log_p[i], c_x[i], contrasts[i] = p, c, log_contrast
             a2 = self.log_alpha2 if (self.skip and i) else 0.0
             branch = log_add(law.log_in[i] + p, law.log_bias[i]) + a2
             difference = law.log_in[i] + log_contrast + a2
@@ -98,7 +98,7 @@ class BatchNormField(MeanField):
             units.append(unit)
             p, log_contrast = unit.log_out, unit.log_contrast
             c = 1.0 - math.exp(log_contrast - p) if p > -math.inf else 1.0
-        return log_q, log_p, c_z, c_x, units
+        return log_q, log_p, c_z, c_x, units, contrasts
 
     def _unit_at(self, log_q: float, c: float, log_lambda: float) -> BatchUnit:
         if self.after:
@@ -152,11 +152,13 @@ class BatchNormField(MeanField):
 
             return population_backward(self)
         spec, law, b, depth = self.spec, self.law, self.spec.batch_size, self.spec.depth
-        log_q, _, c_z, _, units = self._pass
+        log_q, _, c_z, _, units, _ = self._pass
         log_end, ratio_end, aligned = output_cotangent(spec, log_q[-1], lambda: c_z[-1:])
         log_g, ratio = np.full(depth, -math.inf), np.zeros((depth, 1))
         log_g[-1], ratio[-1] = log_end, ratio_end
         log_d, r = log_end, float(ratio_end[0])
+        self._log_mean = np.full(depth, -math.inf)  # ln of the cotangents' mean mode D (1 + (B-1) r), kept apart
+        self._log_mean[-1] = log_d + math.log(b) + log_of(float(batch_share(np.float64(r), b)))
         for i in range(depth - 2, -1, -1):
             d, o = 1.0, r
             seen = 0.0
@@ -166,11 +168,34 @@ class BatchNormField(MeanField):
             if seen:
                 diagonal, off = diagonal + seen, off - seen / (b - 1)
             through = self.log_alpha2 + law.log_out[i + 1] + units[i].log_scale
+            # zero-sum by construction before the activation; a residual stream keeps the mean mode it has
+            sent = -math.inf if not self.after else log_d + through + log_of(diagonal + (b - 1) * off)
+            self._log_mean[i] = log_add(self._log_mean[i + 1], sent) if self.skip else sent
             log_d, r = self._combine(log_d, r, through, diagonal, off)
             log_g[i], ratio[i] = log_d, r
             if log_d == -math.inf:
                 break
         return log_g, ratio
+
+    @cached_property
+    def parameter_gradients(self) -> tuple[Array, Array]:
+        """(log_dw, log_db) by the two modes of cotangents and inputs over the batch: contrasts and the mean.
+
+        sum_ab E[delta_a delta_b] E[x_a x_b] = (B-1) contrast contrast + mean mean: nothing cancels when samples are
+        nearly equal or cotangents sum to zero.
+        """
+        log_g, ratio = self.backward
+        if self.couples_aligned_cotangent:  # sampled: its modes are no more exact than its ratio
+            return self._parameter_gradients(log_g, ratio)
+        b = self.spec.batch_size
+        _, log_p, _, c_x, _, contrasts = self._pass
+        branch = np.full(self.spec.depth, self.log_alpha2)
+        branch[0] = 0.0
+        with np.errstate(divide="ignore"):
+            apart = math.log(b - 1) + log_g + np.log1p(-ratio[:, 0]) + contrasts
+            together = self._log_mean + log_p + np.log(np.maximum(1.0 + (b - 1) * c_x, 0.0))
+        scale = branch - 2.0 * math.log(b)
+        return np.logaddexp(apart, together) + scale, self._log_mean + math.log(b) + scale
 
     def _combine(self, log_d: float, r: float, through: float, diagonal: float, off: float) -> tuple[float, float]:
         """Branch (and stream) cotangent: new ln D and correlation over samples."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from gradcore.profile import Profile
 
 Array = np.ndarray
+LARGEST_VARIANCE = 100.0  # of a log, beyond which the expansion is not offered
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,7 @@ def expansion(profile: Profile) -> FiniteWidth | None:
     summed = 2.0 * (b - 1) / b * overlap
     c_x = np.append(spec.input_correlation, c[:-1])
     input_p = shift * scale
-    return FiniteWidth(
+    law = FiniteWidth(
         {
             "log_q": shift,
             "log_p": input_p,
@@ -179,6 +180,8 @@ def expansion(profile: Profile) -> FiniteWidth | None:
             "log_db": gradient + summed,
         },
     )
+    # a leading order that says a factor e^20 of scatter says nothing
+    return law if all(np.all(v < LARGEST_VARIANCE) for v in law.variance.values()) else None
 
 
 def _to_input(v: _Vertices, averaged: Array) -> tuple[Array, Array]:
