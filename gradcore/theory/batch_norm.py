@@ -158,7 +158,7 @@ class BatchNormField(MeanField):
         log_g[-1], ratio[-1] = log_end, ratio_end
         log_d, r = log_end, float(ratio_end[0])
         self._log_mean = np.full(depth, -math.inf)  # ln of the cotangents' mean mode D (1 + (B-1) r), kept apart
-        self._log_mean[-1] = log_d + math.log(b) + log_of(float(batch_share(np.float64(r), b)))
+        self._log_mean[-1] = log_d + math.log(b) + log_of(float(batch_share(np.array(r), b)))
         for i in range(depth - 2, -1, -1):
             d, o = 1.0, r
             seen = 0.0
