@@ -186,6 +186,7 @@ CORNERS = {
     "no eps": {"depth": 5, "norm": "layer", "norm_eps": 0, "gain": 1e-20},
     "batch of 4": {"depth": 5, "norm": "batch", "batch_size": 4},
     "one class": {"depth": 3, "width": (8, 8, 1), "loss": "cross_entropy"},
+    "constant without weights": {"depth": 1, "width": 2, "init": "constant", "gain": 0},
     "vanishing constant": {"depth": 5, "init": "constant", "gain": 1e-30, "loss": "cross_entropy"},
     "exploding eye": {"depth": 5, "init": "eye", "gain": 1e30},
 }

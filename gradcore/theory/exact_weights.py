@@ -135,6 +135,8 @@ class ConstantField:
         step = self._factor(min(i, self.spec.depth - 2) + 1, i, layer)
         with np.errstate(over="ignore"):
             chi = math.exp(min(log_mean(2.0 * step.log, self.cloud.weight), 700.0))
+            if log_q == -math.inf:  # no signal: the map stays at 0
+                return chi, 1.0 if self.skip else 0.0
             logs = layer.x.log + layer.slope.log + layer.z.log - log_q
             logs += 2.0 * math.log(abs(self._gain_times_width(min(i, self.spec.depth - 2) + 1, i)) or 1e-300)
             sign = layer.x.sign * layer.slope.sign * layer.z.sign
