@@ -17,12 +17,14 @@ from gradcore.measurement import Measurement, measure
 from gradcore.profile import Note, Profile, predict
 from gradcore.spec import Spec
 from gradcore.theory.critical import CriticalPoint, auto_gain, critical_gain, critical_points, exact_gain
+from gradcore.verdict import Fix, Verdict, diagnose
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Comparison",
     "CriticalPoint",
+    "Fix",
     "GradcoreError",
     "Measurement",
     "Note",
@@ -30,10 +32,12 @@ __all__ = [
     "Spec",
     "SpecError",
     "UnsupportedError",
+    "Verdict",
     "auto_gain",
     "compare",
     "critical_gain",
     "critical_points",
+    "diagnose",
     "exact_gain",
     "from_json",
     "from_query",

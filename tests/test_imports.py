@@ -119,8 +119,9 @@ def room_of(module: str) -> str:
 
 QUESTION = {"errors", "fields", "spec", "codec", "presets"}
 TABLES = {"activations", "elementwise", "initializers", "normalization", "residual"}
-ANSWERS = {"profile", "measurement", "compare", "verdict"}
-PRESENTATION = {"charts", "export", "cli", "cli_output", "__main__"}
+ANSWERS = {"profile", "measurement", "compare", "verdict", "fixes"}
+PRESENTATION = {"charts", "equations", "export", "cli", "cli_output", "__main__"}
+WORDS = {"words"}  # numbers and messages as text
 ENTRY = {"__init__"}  # gradcore/__init__.py re-exports; what presents may use it, what computes may not
 
 _LOW = QUESTION | TABLES
@@ -137,12 +138,14 @@ ALLOWED: dict[str, set[str]] = {  # room: the rooms of the package that it may i
     "profile": _LOW | {"theory"},
     "measurement": _LOW | {"theory", "measure"},
     "compare": _LOW | {"theory", "profile", "measurement"},
-    "verdict": _LOW | {"theory", "profile", "measurement", "compare", "verdict"},
-    **{room: _LOW | ANSWERS | PRESENTATION | ENTRY | {"theory", "experiments"} for room in PRESENTATION},
-    "__init__": _LOW | ANSWERS | {"theory", "measure", "experiments"},
+    "words": set(),
+    "verdict": _LOW | WORDS | {"theory", "profile", "measurement", "fixes"},
+    "fixes": _LOW | WORDS | {"theory", "profile", "verdict"},
+    **{room: _LOW | ANSWERS | PRESENTATION | ENTRY | WORDS | {"theory", "experiments"} for room in PRESENTATION},
+    "__init__": _LOW | ANSWERS | WORDS | {"theory", "measure", "experiments"},
 }
 ONLY_FOR_TYPES = {("theory", "profile")}
-ONLY_INSIDE_FUNCTIONS = {("spec", "measure"), ("measurement", "measure"), ("verdict", "measure")}
+ONLY_INSIDE_FUNCTIONS = {("spec", "measure"), ("measurement", "measure"), ("verdict", "fixes")}
 OUTSIDE = {  # third-party package: the rooms that may import it
     "torch": {"measure", "experiments"},
     "altair": {"charts"},

@@ -15,6 +15,7 @@ from app.state import Settings
 from gradcore import charts
 from gradcore.codec import to_snippet
 from gradcore.spec import Spec
+from gradcore.words import factor_text, number_text
 
 if TYPE_CHECKING:
     from gradcore.measurement import Measurement
@@ -192,21 +193,21 @@ def _metrics(profile: Profile, measured: Measurement | None) -> None:
         per_layer = s.depth > 1 and math.isfinite(s.factor)
         st.metric(
             t("Gradient per layer"),
-            f"×{charts.factor_text(s.factor)}" if per_layer else "–",
-            t("RMS; ×{square} mean square", square=charts.factor_text(2 * s.factor)) if per_layer else "–",
+            f"×{factor_text(s.factor)}" if per_layer else "–",
+            t("RMS; ×{square} mean square", square=factor_text(2 * s.factor)) if per_layer else "–",
             help=t("Geometric mean over the layers of the infinitely wide network, from the output towards the input."),
             **quiet,
         )
         st.metric(
             t("Gradient at layer 1"),
-            charts.number_text(s.gradient),
+            number_text(s.gradient),
             t("RMS, of layer {depth}'s", depth=s.depth),
             help=t("RMS of δ at layer 1 over RMS of δ at the last layer, predicted."),
             **quiet,
         )
         st.metric(
             t("Signal at layer {depth}", depth=s.depth),
-            charts.number_text(s.forward),
+            number_text(s.forward),
             t("RMS; input has {rms}", rms=f"{profile.spec.input_rms:g}"),
             help=t("RMS of the pre-activations z of the last layer, predicted."),
             **quiet,

@@ -6,15 +6,13 @@ Altair and pandas are imported when a chart is made. Texts pass through a transl
 """
 
 from gradcore.charts.data import Event, events, frame, layer_table, series
-from gradcore.charts.panels import DARK, LIGHT, MOMENTS, NEUTRAL, PANELS, STATISTICS, Panel, english
+from gradcore.charts.panels import DARK, LIGHT, MOMENTS, NEUTRAL, PANELS, STATISTICS, Panel
 from gradcore.charts.picture import chart
 from gradcore.charts.words import (
     Agreement,
     Summary,
     agreement,
     describe,
-    factor_text,
-    number_text,
     precision_text,
     summarize,
     takeaway,
@@ -34,12 +32,9 @@ __all__ = [
     "agreement",
     "chart",
     "describe",
-    "english",
     "events",
-    "factor_text",
     "frame",
     "layer_table",
-    "number_text",
     "precision_text",
     "series",
     "summarize",

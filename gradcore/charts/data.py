@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradcore.charts.panels import PANELS, Translate, english
-from gradcore.charts.words import LN10, number_text, relative
+from gradcore.charts.panels import PANELS
+from gradcore.charts.words import relative
+from gradcore.words import LN10, Translate, english, number_text
 
 if TYPE_CHECKING:
     import pandas as pd

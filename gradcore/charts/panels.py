@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-Translate = Callable[..., str]
 MOMENTS = ("rms", "mean_square")
 STATISTICS = ("mean", "median")
 
@@ -15,11 +12,6 @@ STATISTICS = ("mean", "median")
 LIGHT = ("#332288", "#D55E00", "#009E73", "#AA4499", "#785EF0")
 DARK = ("#88CCEE", "#F0E442", "#EE3377", "#785EF0", "#A66F00")
 NEUTRAL = "#7A7F8C"
-
-
-def english(msgid: str, **values: Any) -> str:
-    """The default translator: the English sentence itself, with its values filled in."""
-    return msgid.format(**values) if values else msgid
 
 
 @dataclass(frozen=True)

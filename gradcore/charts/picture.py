@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradcore.charts.data import Event, events, frame
-from gradcore.charts.panels import NEUTRAL, PANELS, Panel, Translate, english
+from gradcore.charts.panels import NEUTRAL, PANELS, Panel
+from gradcore.words import Translate, english
 
 if TYPE_CHECKING:
     import altair as alt

@@ -8,34 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gradcore.charts.panels import PANELS, Translate, english
+from gradcore.charts.panels import PANELS
+from gradcore.words import LN10, Translate, english, factor_text, number_text
 
 if TYPE_CHECKING:
     from gradcore.compare import Comparison
     from gradcore.measurement import Measurement
     from gradcore.profile import Profile
-
-LN10 = math.log(10.0)
-
-
-def number_text(log10: float, digits: int = 2) -> str:
-    """The number 10**log10 in a few characters: 0.71, 12, 4.2e-8, 1e-600; 0 for -inf."""
-    if math.isnan(log10):
-        return "–"
-    if math.isinf(log10):
-        return "0" if log10 < 0 else "inf"
-    if -3.0 <= log10 < 4.0:
-        return f"{10.0**log10:#.{digits}g}".rstrip(".") if log10 < digits else f"{10.0**log10:.0f}"
-    exponent = math.floor(log10)
-    mantissa = f"{10.0 ** (log10 - exponent):.{digits - 1}f}"
-    if float(mantissa) >= 10.0:
-        mantissa, exponent = f"{1:.{digits - 1}f}", exponent + 1
-    return f"{mantissa}e{exponent}"
-
-
-def factor_text(log10: float) -> str:
-    """A per-layer factor 10**log10 with two decimals where that says enough: 0.71, 1.00, 12.30; else as a number."""
-    return f"{10.0**log10:.2f}" if -1.0 <= log10 < 2.0 else number_text(log10)
 
 
 @dataclass(frozen=True)

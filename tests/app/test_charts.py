@@ -11,6 +11,7 @@ pytest.importorskip("altair")
 
 import gradcore as gc
 from gradcore import charts
+from gradcore.words import english, number_text
 
 
 @pytest.mark.parametrize(
@@ -31,7 +32,7 @@ from gradcore import charts
     ],
 )
 def test_numbers_as_text(log10: float, text: str) -> None:
-    assert charts.number_text(log10) == text
+    assert number_text(log10) == text
 
 
 @pytest.mark.parametrize(
@@ -119,7 +120,7 @@ def test_texts_pass_through_the_translator() -> None:
 
     def shout(msgid: str, **values: object) -> str:
         seen.append(msgid)
-        return charts.english(msgid, **values).upper()
+        return english(msgid, **values).upper()
 
     profile = gc.predict(gc.Spec(depth=5, width=8))
     drawn = charts.chart("backward", profile, t=shout).to_dict()

@@ -1,0 +1,55 @@
+"""Numbers and messages in words, shared by everything that speaks: 4.2e-8, and sentences with named values.
+
+Texts pass through a translator ``t(template, **values)``; the default fills the English template itself.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+LN10 = math.log(10.0)
+Translate = Callable[..., str]
+
+
+def english(msgid: str, **values: Any) -> str:
+    """The default translator: the English sentence itself, with its values filled in."""
+    return msgid.format(**values) if values else msgid
+
+
+@dataclass(frozen=True)
+class Message:
+    """One thing to say: ``message_id`` (a stable code), the English ``template`` and its named ``values`` (texts)."""
+
+    message_id: str
+    template: str
+    values: dict[str, str] = field(default_factory=dict)
+
+    def text(self, t: Translate = english) -> str:
+        """The sentence in the translator's language."""
+        return t(self.template, **self.values)
+
+    def __str__(self) -> str:
+        return self.text()
+
+
+def number_text(log10: float, digits: int = 2) -> str:
+    """The number 10**log10 in a few characters: 0.71, 12, 4.2e-8, 1e-600; 0 for -inf."""
+    if math.isnan(log10):
+        return "–"
+    if math.isinf(log10):
+        return "0" if log10 < 0 else "inf"
+    if -3.0 <= log10 < 4.0:
+        return f"{10.0**log10:#.{digits}g}".rstrip(".") if log10 < digits else f"{10.0**log10:.0f}"
+    exponent = math.floor(log10)
+    mantissa = f"{10.0 ** (log10 - exponent):.{digits - 1}f}"
+    if float(mantissa) >= 10.0:
+        mantissa, exponent = f"{1:.{digits - 1}f}", exponent + 1
+    return f"{mantissa}e{exponent}"
+
+
+def factor_text(log10: float) -> str:
+    """A per-layer factor 10**log10 with two decimals where that says enough: 0.71, 1.00, 12.30; else as a number."""
+    return f"{10.0**log10:.2f}" if -1.0 <= log10 < 2.0 else number_text(log10)
