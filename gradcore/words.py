@@ -6,7 +6,7 @@ Texts pass through a translator ``t(template, **values)``; the default fills the
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,15 +21,17 @@ def english(msgid: str, **values: Any) -> str:
 
 @dataclass(frozen=True)
 class Message:
-    """One thing to say: ``message_id`` (a stable code), the English ``template`` and its named ``values`` (texts)."""
+    """One thing to say: ``message_id`` (a stable code), the English ``template`` and its named ``values``: texts, or
+    messages that are translated themselves."""
 
     message_id: str
     template: str
-    values: dict[str, str] = field(default_factory=dict)
+    values: Mapping[str, str | Message] = field(default_factory=dict)
 
     def text(self, t: Translate = english) -> str:
         """The sentence in the translator's language."""
-        return t(self.template, **self.values)
+        said = {name: v.text(t) if isinstance(v, Message) else v for name, v in self.values.items()}
+        return t(self.template, **said)
 
     def __str__(self) -> str:
         return self.text()

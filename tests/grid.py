@@ -11,7 +11,7 @@ from gradcore.initializers import INITIALIZERS
 LOSSES = ("random", "mse", "cross_entropy")
 
 
-def _scaled_gain(init: str, width: int) -> float:
+def scaled_gain(init: str, width: int) -> float:
     """A gain that keeps the signal of ordinary size for laws that do not scale with fan-in."""
     root = width**-0.5
     return {
@@ -39,7 +39,7 @@ def _tables(width: int) -> list[dict[str, Any]]:
             }
         )
     for i, code in enumerate(INITIALIZERS):
-        gain = _scaled_gain(code, width)
+        gain = scaled_gain(code, width)
         rows.append({"init": code, "gain": gain, "activation": ["tanh", "relu"][i % 2], "loss": LOSSES[(i // 2) % 3]})
     rows.append({"init": "orthogonal", "activation": "tanh", "loss": "mse", "gain": 1.2})
     rows.append({"init": "orthogonal", "activation": "relu", "loss": "mse", "gain": 1.4, "residual": "identity"})

@@ -119,7 +119,7 @@ def room_of(module: str) -> str:
 
 QUESTION = {"errors", "fields", "spec", "codec", "presets"}
 TABLES = {"activations", "elementwise", "initializers", "normalization", "residual"}
-ANSWERS = {"profile", "measurement", "compare", "verdict", "fixes"}
+ANSWERS = {"profile", "measurement", "compare", "estimates", "verdict"}
 PRESENTATION = {"charts", "equations", "export", "cli", "cli_output", "__main__"}
 WORDS = {"words"}  # numbers and messages as text
 ENTRY = {"__init__"}  # gradcore/__init__.py re-exports; what presents may use it, what computes may not
@@ -138,14 +138,14 @@ ALLOWED: dict[str, set[str]] = {  # room: the rooms of the package that it may i
     "profile": _LOW | {"theory"},
     "measurement": _LOW | {"theory", "measure"},
     "compare": _LOW | {"theory", "profile", "measurement"},
+    "estimates": _LOW | {"profile", "measurement"},
     "words": set(),
-    "verdict": _LOW | WORDS | {"theory", "profile", "measurement", "fixes"},
-    "fixes": _LOW | WORDS | {"theory", "profile", "verdict"},
+    "verdict": _LOW | WORDS | {"theory", "profile", "measurement", "verdict"},
     **{room: _LOW | ANSWERS | PRESENTATION | ENTRY | WORDS | {"theory", "experiments"} for room in PRESENTATION},
     "__init__": _LOW | ANSWERS | WORDS | {"theory", "measure", "experiments"},
 }
 ONLY_FOR_TYPES = {("theory", "profile")}
-ONLY_INSIDE_FUNCTIONS = {("spec", "measure"), ("measurement", "measure"), ("verdict", "fixes")}
+ONLY_INSIDE_FUNCTIONS = {("spec", "measure"), ("measurement", "measure")}
 OUTSIDE = {  # third-party package: the rooms that may import it
     "torch": {"measure", "experiments"},
     "altair": {"charts"},
