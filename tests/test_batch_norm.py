@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import gradcore as gc
+from tests.agreement import assert_means_agree, both
 
 
 def _spec(**fields: object) -> gc.Spec:
@@ -129,3 +130,21 @@ def test_nearly_equal_samples_keep_their_weight_gradient() -> None:
     profile, measured = gc.predict(spec), gc.measure(spec, networks=16)
     assert np.all(np.isfinite(profile.log_dw)) and profile.log_dw[1] < -25
     assert gc.compare(profile, measured).agrees()
+
+
+@pytest.mark.parametrize("activation", ["linear", "gelu"])
+def test_orthogonal_weights_below_mse_leave_what_epsilon_lets_through(activation: str) -> None:
+    """W^T W x = g^2 x, and a batch norm after the activation annihilates x but for epsilon: tiny, and not zero."""
+    spec = gc.Spec(
+        depth=6,
+        width=200,
+        activation=activation,
+        init="orthogonal",
+        norm="batch",
+        norm_position="after",
+        batch_size=64,
+        loss="mse",
+    )
+    profile, measured = both(spec, 16)
+    assert np.isfinite(profile.log_g).all() and profile.log_g[-2] < profile.log_g[-1] - 15
+    assert_means_agree(profile, measured)

@@ -9,6 +9,7 @@ import pytest
 
 import gradcore as gc
 from gradcore.theory.loss import softmax_pair_moments, softmax_second_moment
+from tests.agreement import assert_means_agree, both
 
 # D^l / D^L at l = 1, 5, 9 of depth-10 nets, loss mean square with target 0
 TABLE = [
@@ -124,3 +125,30 @@ def test_scaling_of_the_loss_scales_every_gradient() -> None:
     """MSE is quadratic: ten times the input of a linear net is 100 times every cotangent's second moment."""
     base = gc.Spec(depth=5, activation="linear", loss="mse")
     assert gc.predict(base.replace(input_rms=10.0)).log_g == pytest.approx(gc.predict(base).log_g + math.log(100.0))
+
+
+@pytest.mark.parametrize("init", ["orthogonal", "lecun_normal"])
+@pytest.mark.parametrize("residual", ["none", "identity"])
+def test_a_part_seen_with_a_negative_slope_keeps_its_sign(init: str, residual: str) -> None:
+    """sin of a layer norm shifted by pi/2 has E psi' < 0: the cotangent's aligned part changes sign on its way (a
+    logarithm had lost it, and ln g of the orthogonal net lay 4.1 off)."""
+    spec = gc.Spec(
+        depth=3,
+        width=200,
+        activation="sin",
+        norm="layer",
+        norm_beta=math.pi / 2,
+        norm_gamma=0.5,
+        norm_eps=4.0,
+        init=init,
+        residual=residual,
+        loss="mse",
+        batch_size=1,
+    )
+    assert_means_agree(*both(spec, 40))
+
+
+def test_tiny_slopes_do_not_underflow() -> None:
+    """Logs of any size: gamma = 5e-209 loses 950 in ln a layer and is no zero."""
+    log_g = gc.predict(gc.Spec(depth=5, activation="tanh", norm="layer", norm_gamma=5e-209, loss="mse")).log_g
+    assert np.diff(log_g) == pytest.approx(-2 * math.log(5e-209) * np.ones(4), rel=0.02)

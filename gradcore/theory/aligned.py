@@ -83,16 +83,20 @@ def _step(field: MeanField, i: int, state: _State, c: Array) -> None:
     log_factor, _, log_seen, seen_slope = (float(a[i]) for a in field.factors)
     log_q, next_q = max(field.log_q[i], DEAD), max(field.log_q[i + 1], DEAD)
     a2 = field.log_alpha2
-    fan_out_var = math.exp(field.law.log_out[i + 1])
+    log_through = a2 + log_factor + field.law.log_out[i + 1]
+    # k f with k = kappa a n Var(W), times another a for residual branches
+    log_k = log_of(abs(state.kappa)) - 0.5 * next_q + a2 + field.law.log_out[i + 1]
+    if not field.skip and log_through > -math.inf:  # of any size: kept as a shift of the scale
+        state.log_scale += log_through
+        log_k, log_through = log_k - 0.5 * log_through, 0.0
     # the part of delta along the branch output W x is not random: orthogonal weights do not spread it
     along = _along(field, i, state, next_q) if field.spec.init_entry.kind == "orthogonal" else 0.0
     spread = state.noise + state.seen - along
-    through = math.exp(a2 + log_factor) * fan_out_var
+    through = math.exp(log_through)
     noise = through * max(spread, 0.0)
-    # k f with k = kappa a n Var(W), times another a for residual branches
-    log_k = log_of(state.kappa) - 0.5 * next_q + a2 + field.law.log_out[i + 1]
     seen = math.exp(2.0 * log_k + log_seen) if log_k + 0.5 * log_seen > -700 else 0.0
-    kappa = math.exp(log_k + 0.5 * log_q) * seen_slope if log_k > -1e5 else 0.0
+    sign = math.copysign(1.0, state.kappa)
+    kappa = math.copysign(math.exp(log_k + 0.5 * log_q + log_of(abs(seen_slope))), sign * seen_slope)
     slope_pairs = field.channel.slope_pairs(log_q, c) if c.size else c
     x_pairs = field.correlations[1][i + 1] if c.size else c
     inner = state.noise_pairs + state.seen_pairs - along * x_pairs
@@ -101,7 +105,7 @@ def _step(field: MeanField, i: int, state: _State, c: Array) -> None:
     if field.skip:
         shrink = math.exp(0.5 * (log_q - next_q))
         state.hermite *= shrink**ORDERS
-        own = field.channel.seen_hermite(log_q) * math.exp(log_k)
+        own = sign * field.channel.seen_hermite(log_q) * math.exp(log_k)
         overlap = state.hermite * own
         state.noise, state.noise_pairs = state.noise + noise, state.noise_pairs + noise_pairs
         state.seen += 2.0 * float(overlap.sum()) + seen

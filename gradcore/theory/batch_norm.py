@@ -142,7 +142,8 @@ class BatchNormField(MeanField):
         """Whether MSE needs the population solver: on a residual stream, or where epsilon lets x through."""
         if self.spec.loss != "mse" or self.spec.depth == 1:
             return False
-        return self.skip or max(u.loss for u in self._pass[4][:-1]) > 1e-3
+        annihilated = self.after and self.spec.init_entry.kind == "orthogonal"  # only what epsilon lets through is left
+        return self.skip or annihilated or max(u.loss for u in self._pass[4][:-1]) > 1e-3
 
     @cached_property
     def backward(self) -> tuple[Array, Array]:

@@ -120,7 +120,9 @@ class NormBefore(Channel):
         """Shares of E psi^2 that the norm's Jacobian removes: the mean, and the part along z (times (2-v)v)."""
         m = self.moments.at(log_arg)
         mean = np.where(self.centers, m.psi_ratio**2, 0.0)
-        along = m.second_slope**2 * np.exp(log_arg - m.log_psi_second)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            along = np.exp(2.0 * np.log(np.abs(m.second_slope)) + log_arg - m.log_psi_second)
+        along = np.where(np.isneginf(m.log_psi_second), 0.0, along)  # psi = 0: nothing to remove
         return mean, (2.0 - v) * v * along
 
     def backward(self, log_q: Array) -> Backward:

@@ -164,6 +164,13 @@ def expansion(profile: Profile) -> FiniteWidth | None:
     summed = 2.0 * (b - 1) / b * overlap
     c_x = np.append(spec.input_correlation, c[:-1])
     input_p = shift * scale
+    variance = {
+        "log_q": averaged + signal,
+        "log_p": log_p_variance,
+        "log_g": gradient,
+        "log_dw": weights + summed * c_x**2,
+        "log_db": gradient + summed,
+    }
     law = FiniteWidth(
         {
             "log_q": shift,
@@ -172,13 +179,7 @@ def expansion(profile: Profile) -> FiniteWidth | None:
             "log_dw": gradient_shift + input_p + past * scale * averaged,
             "log_db": gradient_shift,
         },
-        {
-            "log_q": averaged + signal,
-            "log_p": log_p_variance,
-            "log_g": gradient,
-            "log_dw": weights + summed * c_x**2,
-            "log_db": gradient + summed,
-        },
+        {name: np.maximum(v, 0.0) for name, v in variance.items()},  # -1e-17 where all cancels (orthogonal, linear)
     )
     # a leading order that says a factor e^20 of scatter says nothing
     return law if all(np.all(v < LARGEST_VARIANCE) for v in law.variance.values()) else None
