@@ -1,0 +1,43 @@
+"""All equations of one layer, in the order in which they are worked out."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from gradcore.equations.backward import backward
+from gradcore.equations.equation import Equation
+from gradcore.equations.exact import exact
+from gradcore.equations.forward import forward
+from gradcore.equations.landmarks import landmarks
+from gradcore.equations.place import Place
+from gradcore.errors import SpecError
+from gradcore.words import Translate, english
+
+if TYPE_CHECKING:
+    from gradcore.profile import Profile
+
+
+def equations(profile: Profile, layer: int, t: Translate = english) -> tuple[Equation, ...]:
+    """The formulas that make this prediction, with the numbers of one layer (1-based).
+
+    Signal first (weights, input, pre-activations), then the gradient (loss, factor of the layer, product over the
+    depth, parameters), then the critical weight scale or a norm's steady factor where there is one. Every number is
+    the Profile's or a moment that it rests on. ``t`` translates titles and notes. Raises SpecError for no such layer.
+    """
+    depth = profile.spec.depth
+    try:
+        index = operator.index(layer)
+    except TypeError:
+        index = 0
+    if isinstance(layer, bool) or not 1 <= index <= depth:
+        raise SpecError("layer", layer, f"an integer from 1 to {depth:,}")
+    return tuple(_all(Place(profile, index, t)))
+
+
+def _all(at: Place) -> Iterator[Equation]:
+    yield from (forward(at) if at.is_random else exact(at))
+    yield from backward(at)
+    if at.is_random:
+        yield from landmarks(at)
