@@ -6,21 +6,19 @@ Altair and pandas are imported when a chart is made. Texts pass through a transl
 """
 
 from gradcore.charts.data import Event, events, frame, layer_table, series
-from gradcore.charts.panels import DARK, LIGHT, MOMENTS, NEUTRAL, PANELS, STATISTICS, Panel
+from gradcore.charts.panels import DARK, LIGHT, MAIN, MOMENTS, NEUTRAL, PANELS, STATISTICS, Panel
 from gradcore.charts.picture import chart
 from gradcore.charts.words import (
     Agreement,
-    Summary,
     agreement,
     describe,
     precision_text,
-    summarize,
-    takeaway,
 )
 
 __all__ = [
     "DARK",
     "LIGHT",
+    "MAIN",
     "MOMENTS",
     "NEUTRAL",
     "PANELS",
@@ -28,7 +26,6 @@ __all__ = [
     "Agreement",
     "Event",
     "Panel",
-    "Summary",
     "agreement",
     "chart",
     "describe",
@@ -37,6 +34,4 @@ __all__ = [
     "layer_table",
     "precision_text",
     "series",
-    "summarize",
-    "takeaway",
 ]

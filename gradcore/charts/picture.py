@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradcore.charts.data import Event, events, frame
-from gradcore.charts.panels import NEUTRAL, PANELS, Panel
+from gradcore.charts import axes, labels
+from gradcore.charts.data import Event, events, frame, scale
+from gradcore.charts.panels import MAIN, NEUTRAL, PANELS, Panel
+from gradcore.verdict import USABLE
 from gradcore.words import Translate, english
 
 if TYPE_CHECKING:
@@ -19,49 +22,10 @@ if TYPE_CHECKING:
     from gradcore.measurement import Measurement
     from gradcore.profile import Profile
 
-_POWER_LABEL = "abs(datum.value) < 3.5 ? format(pow(10, datum.value), '.2~r') : '1e' + format(datum.value, 'd')"
-
-
-def _domain(table: pd.DataFrame) -> tuple[float, float]:
-    """The y range: all curves and the rule at 1, at least a factor of ten in all so that a flat curve looks flat."""
-    columns = [c for c in ("predicted", "band_low", "band_high", "measured", "low", "high") if c in table]
-    values = table[columns].to_numpy()
-    values = values[np.isfinite(values)]
-    low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
-    low, high = min(low, -0.5), max(high, 0.5)
-    margin = 0.04 * (high - low)
-    return low - margin, high + margin
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """Positions of about six labels: whole powers of ten, or 1-2-5 steps where the range is short."""
-    span = high - low
-    if span <= 2.5:
-        steps = (1, 2, 5) if span <= 1.6 else (1, 3)
-        marks = [e + math.log10(m) for e in range(math.floor(low), math.ceil(high) + 1) for m in steps]
-    else:
-        size = next(s * 10**k for k in range(5) for s in (1, 2, 5) if span / (s * 10**k) <= 7)
-        marks = [float(k * size) for k in range(math.ceil(low / size), math.floor(high / size) + 1)]
-    return [mark for mark in marks if low <= mark <= high]
-
-
-def _layer_axis(depth: int, t: Translate) -> alt.X:
-    import altair as alt
-
-    step = next(s for s in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000) if depth / s <= 10)
-    values = sorted({1, *range(step, depth + 1, step)})
-    title = t("layer (1 = next to the input)")
-    scale = alt.Scale(domain=[0.5, depth + 0.5] if depth < 20 else [0, depth + 1], nice=False)
-    return alt.X("layer:Q", title=title, scale=scale, axis=alt.Axis(values=values, format="d", grid=False))
-
-
-def _value_axis(panel: Panel, moment: str, depth: int, domain: tuple[float, float], t: Translate) -> dict[str, Any]:
-    """The same title, scale and axis for every layer of the chart: one of them alone would be overruled."""
-    import altair as alt
-
-    axis = alt.Axis(values=_ticks(*domain), labelExpr=_POWER_LABEL)
-    title = t("{quantity} (log scale)", quantity=t(panel.axis[moment], depth=depth))
-    return {"title": title, "axis": axis, "scale": alt.Scale(domain=list(domain), nice=False, zero=False)}
+_AROUND = 115  # px of a chart's height that its title, legend and x axis take
+_DASHES = {"predicted": [1, 0], "measured": [1, 0], "factor_0": [6, 3], "factor_1": [2, 2]}
+_LINE = "M-3.5,0L1.5,0"  # a line's symbol in the legend, long enough for its dashes beside a circle of the same size
+_SHAPES = {"predicted": _LINE, "measured": "circle", "factor_0": _LINE, "factor_1": _LINE}
 
 
 def chart(
@@ -75,140 +39,267 @@ def chart(
     height: int = 300,
     t: Translate = english,
 ) -> alt.LayerChart:
-    """The chart of one panel ("forward", "backward"): prediction as a line, networks as points with their spread.
+    """The chart of one panel (a code of PANELS): prediction as a line, networks as points with their spread.
 
     ``moment`` "rms" or "mean_square"; ``statistic`` "mean" or "median" over networks, for both. Either of ``profile``
-    and ``measured`` may be None, not both. Colours come from the theme in force (Streamlit's, or Altair's).
+    and ``measured`` may be None, not both. Colours come from the theme in force (Streamlit's, or Altair's). The layer
+    under the pointer is marked in all charts of the web page, for they are bound to one element of it.
     """
     import altair as alt
 
+    canvas = _canvas(code, profile, measured, moment, statistic, t)
+    happened = list(events(code, profile, measured, dtype, t))
+    layers = [
+        *_usable_layer(canvas, moment),
+        *_reference(canvas),
+        *_measured_layers(canvas),
+        *_factor_layers(canvas),
+        *_predicted_layers(canvas),
+        *_event_layers(happened, canvas),
+        *_label_layers(happened, canvas, height, scale(moment), t),
+        _hover(canvas, t),
+    ]
+    return alt.LayerChart(layer=layers, title=t(canvas.panel.title), height=height)
+
+
+@dataclass(frozen=True)
+class _Canvas:
+    """What every layer of a chart shares: the data, the axes, and ``names``, the legend's text of each series.
+
+    ``also`` holds the columns of further numbers in the tooltip, with their titles."""
+
+    panel: Panel
+    depth: int
+    table: pd.DataFrame
+    base: alt.Chart
+    x: alt.X
+    y: dict[str, Any]
+    domain: tuple[float, float]
+    names: dict[str, str]
+    also: dict[str, str]
+
+    def curve(self, column: str) -> alt.Y:
+        import altair as alt
+
+        return alt.Y(f"{column}:Q", **self.y)
+
+    def of(self, series: str) -> alt.Chart:
+        """The base chart, its rows named as this series."""
+        return self.base.transform_calculate(series=f"{self.names[series]!r}")
+
+    def channel(self, kind: type, values: dict[str, Any] | None = None) -> Any:
+        """Colour, dash or shape by series. All have one legend, alike in every layer, so that it is drawn once."""
+        import altair as alt
+
+        legend = alt.Legend(
+            title=None,
+            orient="top",
+            values=[name for series, name in self.names.items() if series in self.table],
+            symbolType="circle" if "measured" in self.table else _LINE,  # where no layer has shapes
+            symbolSize=45,
+            labelOffset=7,
+            symbolStrokeWidth=2,
+            symbolOpacity=1,
+            offset=4,
+            padding=0,
+            columns=2 if self.panel.factors else 0,  # 0: all in one row
+        )
+        span = [values[series] for series in self.names] if values else alt.Undefined
+        return kind("series:N", scale=alt.Scale(domain=list(self.names.values()), range=span), legend=legend)
+
+
+def _canvas(
+    code: str,
+    profile: Profile | None,
+    measured: Measurement | None,
+    moment: str,
+    statistic: str,
+    t: Translate,
+) -> _Canvas:
+    import altair as alt
+
     panel = PANELS[code]
+    answer = profile if profile is not None else measured
+    assert answer is not None
+    depth = answer.spec.depth
     table = frame(code, profile, measured, moment=moment, statistic=statistic)
-    depth = len(table)
-    names = (t("Predicted"), t("Measured"))
-    x = _layer_axis(depth, t)
-    domain = _domain(table)
-    y = _value_axis(panel, moment, depth, domain, t)
-    base = alt.Chart(table).encode(x=x)
-    layers = [*_reference(y), *_measured_layers(base, table, y, names), *_predicted_layers(base, table, y, names)]
-    layers += _event_layers(list(events(code, profile, measured, dtype, t)), table, x, y, domain)
-    layers.append(_hover(base, table, y, names, t))
-    return alt.LayerChart(layer=layers, title=t(panel.title, depth=depth), height=height)
+    names = {"predicted": t("Predicted"), "measured": t("Measured")}
+    names |= {f"factor_{index}": t(name) for index, (_, name) in enumerate(panel.factors)}
+    also = {f"{series}_text": name for series, name in names.items() if series.startswith("factor")}
+    for other in MAIN if code in MAIN else ():
+        if other != code:
+            table[other] = _both_texts(frame(other, profile, measured, moment=moment, statistic=statistic), t)
+            also[other] = t(PANELS[other].name)
+    x = axes.layer_axis(depth, t)
+    domain = axes.value_domain(table)
+    y = axes.value_axis(panel, moment, depth, domain, t)
+    return _Canvas(panel, depth, table, alt.Chart(table).encode(x=x), x, y, domain, names, also)
 
 
-def _legend(names: tuple[str, str], table: pd.DataFrame) -> alt.Legend:
-    """One legend for colour and shape, of the curves that are there; the same in every layer, so that it is one."""
+def _both_texts(table: pd.DataFrame, t: Translate) -> list[str]:
+    """Prediction and measurement of another panel in one line of the tooltip."""
+    if "measured" not in table:
+        return list(table["predicted_text"])
+    if "predicted" not in table:
+        return list(table["measured_text"])
+    pairs = zip(table["predicted_text"], table["measured_text"], strict=True)
+    return [t("{predicted}, measured {measured}", predicted=one, measured=other) for one, other in pairs]
+
+
+def _alone(table: pd.DataFrame, column: str) -> bool:
+    """Whether a curve is a single point, which a line would not show."""
+    return int(np.isfinite(table[column]).sum()) == 1
+
+
+def _usable_layer(canvas: _Canvas, moment: str) -> Iterator[alt.Chart]:
+    """The range of gradients that can share a learning rate with the last layer, where the axis reaches beyond it."""
     import altair as alt
+    import pandas as pd
 
-    present = [name for name, column in zip(names, ("predicted", "measured"), strict=True) if column in table]
-    return alt.Legend(
-        title=None,
-        orient="top",
-        values=present,
-        symbolSize=90,
-        symbolStrokeWidth=2.5,
-        symbolOpacity=1,
-        offset=4,
-        padding=0,
-    )
+    edge = _usable_edge(scale(moment))
+    low, high = canvas.domain
+    if not canvas.panel.usable or (low >= -edge and high <= edge):
+        return
+    place = pd.DataFrame({"usable_low": [max(-edge, low)], "usable_high": [min(edge, high)]})
+    area = alt.Chart(place).mark_rect(color=NEUTRAL, opacity=0.14, aria=False)
+    yield area.encode(y=canvas.curve("usable_low"), y2=alt.Y2("usable_high"))
 
 
-def _color(names: tuple[str, str], table: pd.DataFrame) -> alt.Color:
-    import altair as alt
-
-    return alt.Color("series:N", scale=alt.Scale(domain=list(names)), legend=_legend(names, table))
+def _usable_edge(unit: float) -> float:
+    return 2.0 * math.log(USABLE) / unit
 
 
-def _reference(y: dict[str, Any]) -> list[alt.Chart]:
+def _reference(canvas: _Canvas) -> Iterator[alt.Chart]:
     """The rule at 1: where nothing is gained or lost."""
     import altair as alt
     import pandas as pd
 
-    rule = alt.Chart(pd.DataFrame({"one": [0.0]})).mark_rule(color=NEUTRAL, strokeDash=[2, 3])
-    return [rule.encode(y=alt.Y("one:Q", **y))]
+    rule = alt.Chart(pd.DataFrame({"one": [0.0]})).mark_rule(color=NEUTRAL, strokeDash=[2, 3], aria=False)
+    yield rule.encode(y=canvas.curve("one"))
 
 
-def _predicted_layers(
-    base: alt.Chart, table: pd.DataFrame, y: dict[str, Any], names: tuple[str, str]
-) -> Iterator[alt.Chart]:
+def _predicted_layers(canvas: _Canvas) -> Iterator[alt.Chart]:
     """The predicted line, and the edges of the band that theory gives for one random network."""
     import altair as alt
 
-    if "predicted" not in table:
+    if "predicted" not in canvas.table:
         return
-    mine = base.transform_calculate(series=f"{names[0]!r}")
+    mine = canvas.of("predicted")
+    color = canvas.channel(alt.Color)
     for edge in ("band_low", "band_high"):
-        if edge in table:
-            thin = mine.mark_line(strokeWidth=1, strokeDash=[4, 3], opacity=0.7)
-            yield thin.encode(y=alt.Y(f"{edge}:Q", **y), color=_color(names, table))
-    line = mine.mark_line(strokeWidth=2) if len(table) > 1 else mine.mark_tick(thickness=3)
-    yield line.encode(y=alt.Y("predicted:Q", **y), color=_color(names, table))
+        if edge in canvas.table:
+            thin = mine.mark_line(strokeWidth=1, strokeDash=[4, 3], opacity=0.7, aria=False)
+            if _alone(canvas.table, edge):
+                thin = mine.mark_point(shape="stroke", size=300, strokeWidth=1.5, aria=False)
+            yield thin.encode(y=canvas.curve(edge), color=color)
+    line = mine.mark_line(strokeWidth=2, aria=False)
+    if _alone(canvas.table, "predicted"):
+        line = mine.mark_point(shape="stroke", size=900, strokeWidth=3, opacity=1, aria=False)
+    yield line.encode(y=canvas.curve("predicted"), color=color)
 
 
-def _measured_layers(
-    base: alt.Chart, table: pd.DataFrame, y: dict[str, Any], names: tuple[str, str]
-) -> Iterator[alt.Chart]:
+def _measured_layers(canvas: _Canvas) -> Iterator[alt.Chart]:
     """The spread over networks as an area, and their mean or median as points (at most about 60 of them)."""
     import altair as alt
 
-    if "measured" not in table:
+    if "measured" not in canvas.table:
         return
-    mine = base.transform_calculate(series=f"{names[1]!r}")
-    yield mine.mark_area(opacity=0.25).encode(y=alt.Y("low:Q", **y), y2=alt.Y2("high:Q"), color=_color(names, table))
-    every = math.ceil(len(table) / 60)
-    shape = alt.Shape(
-        "series:N",
-        scale=alt.Scale(domain=list(names), range=["stroke", "circle"]),
-        legend=_legend(names, table),
-    )
-    points = mine.transform_filter(f"datum.layer == 1 || datum.layer % {every} == 0")
-    yield points.mark_point(filled=True, size=40, opacity=1).encode(
-        y=alt.Y("measured:Q", **y), color=_color(names, table), shape=shape
+    mine = canvas.of("measured")
+    color = canvas.channel(alt.Color)
+    spread = mine.mark_area(opacity=0.25, aria=False)
+    if _alone(canvas.table, "low"):
+        spread = mine.mark_rule(opacity=0.4, strokeWidth=10, aria=False)
+    yield spread.encode(y=canvas.curve("low"), y2=alt.Y2("high"), color=color)
+    every = math.ceil(len(canvas.table) / 60)
+    shown = [int(layer) for layer in canvas.table["layer"].iloc[::every]]
+    points = mine.transform_filter(alt.FieldOneOfPredicate("layer", shown)) if every > 1 else mine
+    yield points.mark_point(filled=True, size=40, opacity=1, aria=False).encode(
+        y=canvas.curve("measured"), color=color, shape=canvas.channel(alt.Shape, _SHAPES)
     )
 
 
-def _event_layers(
-    happened: list[Event], table: pd.DataFrame, x: alt.X, y: dict[str, Any], domain: tuple[float, float]
-) -> Iterator[alt.Chart]:
-    """A labelled vertical rule at each event; the labels are stacked in the half of the frame without the curve."""
+def _factor_layers(canvas: _Canvas) -> Iterator[alt.Chart]:
+    """The factors of a product as thinner dashed lines."""
+    import altair as alt
+
+    for index in range(len(canvas.panel.factors)):
+        series = f"factor_{index}"
+        line = canvas.of(series).mark_line(strokeWidth=1.5, aria=False)
+        dash = canvas.channel(alt.StrokeDash, _DASHES)
+        yield line.encode(y=canvas.curve(series), color=canvas.channel(alt.Color), strokeDash=dash)
+
+
+def _event_layers(happened: list[Event], canvas: _Canvas) -> Iterator[alt.Chart]:
+    """A vertical rule at each event."""
     import altair as alt
     import pandas as pd
 
-    curve = table["predicted" if "predicted" in table else "measured"].to_numpy(dtype=float)
-    for index, event in enumerate(happened):
-        value = float(curve[event.layer - 1])
-        high = math.isfinite(value) and value > sum(domain) / 2
-        place = {"layer": [event.layer], "text": [event.text], "edge": [domain[0] if high else domain[1]]}
-        here = alt.Chart(pd.DataFrame(place)).encode(x=x)
-        yield here.mark_rule(color=NEUTRAL, strokeWidth=1.5)
-        left = event.layer < len(table) / 2
-        step = 26 + 15 * index  # clear of the rule at 1, which lies near the edge
-        label = here.mark_text(
-            color=NEUTRAL,
-            align="left" if left else "right",
-            dx=6 if left else -6,
-            dy=-step if high else step,
-            fontSize=12,
+    if happened:
+        places = pd.DataFrame({"layer": sorted({event.layer for event in happened})})
+        yield alt.Chart(places).mark_rule(color=NEUTRAL, strokeWidth=1.5, aria=False).encode(x=canvas.x)
+
+
+def _label_layers(
+    happened: list[Event], canvas: _Canvas, height: int, unit: float, t: Translate
+) -> Iterator[alt.Chart]:
+    """The texts of the events and of the usable range, off the curves and off each other."""
+    import altair as alt
+    import pandas as pd
+
+    low, high = canvas.domain
+    ends = axes.layer_ends(canvas.depth)
+    wanted = []
+    edge = _usable_edge(unit)
+    if canvas.panel.usable and (low < -edge or high > edge):
+        text = t("usable: within ×{factor}", factor=f"{USABLE:.0f}")
+        wanted.append(labels.Wanted(ends[0], text, max(low, -edge), min(high, edge)))
+    wanted += [labels.Wanted(event.layer, event.text, low, high) for event in happened]
+    curves = [name for name in axes.CURVES if name in canvas.table]
+    placed = labels.place(wanted, canvas.table, curves, canvas.domain, ends, max(height - _AROUND, 80))
+    # Only the first colour of the palette is dark enough for text on a light page and light enough on a dark one.
+    color = alt.ExprRef(f"scale('color', {canvas.names['predicted']!r})")
+    for label in placed:
+        row = pd.DataFrame({"layer": [label.layer], "text": [label.text], "top": [label.top]})
+        text = alt.Chart(row).mark_text(
+            align="left" if label.right else "right",
+            baseline="top",
+            dx=labels.GAP if label.right else -labels.GAP,
+            color=color,
+            fontSize=labels.FONT_SIZE,
+            lineHeight=labels.LINE,
+            lineBreak="\n",
+            description=label.text.replace("\n", " "),
         )
-        yield label.encode(text="text:N", y=alt.Y("edge:Q", **y))
+        yield text.encode(x=canvas.x, y=canvas.curve("top"), text="text:N")
 
 
-def _hover(base: alt.Chart, table: pd.DataFrame, y: dict[str, Any], names: tuple[str, str], t: Translate) -> alt.Chart:
-    """A rule that follows the pointer from layer to layer, with the numbers of that layer as its tooltip."""
+def _hover(canvas: _Canvas, t: Translate) -> alt.Chart:
+    """A rule that follows the pointer from layer to layer, with the numbers of that layer as its tooltip.
+
+    To screen readers these rules are the chart's data, in words; the other marks would read out logarithms.
+    The hovered layer is also a property of the page's body, with an event of its own: Vega's external binding. All
+    charts that are bound to it mark that layer, whichever of them is under the pointer.
+    """
     import altair as alt
 
     selection = alt.selection_point(
-        name="layer", fields=["layer"], nearest=True, on="pointerover", clear="pointerout", empty=False
+        name="layer",
+        fields=["layer"],
+        nearest=True,
+        on="pointerover",
+        clear="pointerout",
+        empty=False,
+        bind=alt.BindDirect(element="body", event="gradcore-layer"),
     )
+    titles = {
+        "predicted_text": canvas.names["predicted"],
+        "measured_text": canvas.names["measured"],
+        "spread_text": t("90% of networks"),
+        **canvas.also,
+    }
     tooltip = [alt.Tooltip("layer:Q", title=t("Layer"), format="d")]
-    for column, title in (
-        ("predicted_text", names[0]),
-        ("measured_text", names[1]),
-        ("spread_text", t("90% of networks")),
-    ):
-        if column in table:
-            tooltip.append(alt.Tooltip(f"{column}:N", title=title))
-    rule = base.mark_rule(color=NEUTRAL, strokeWidth=8)
+    tooltip += [alt.Tooltip(f"{name}:N", title=title) for name, title in titles.items() if name in canvas.table]
+    rule = canvas.base.mark_rule(color=NEUTRAL, strokeWidth=8)
     return rule.encode(
         opacity=alt.condition(selection, alt.value(0.35), alt.value(0.0), empty=False), tooltip=tooltip
     ).add_params(selection)

@@ -1,4 +1,4 @@
-"""Numbers and profiles in words: 4.2e-8, and what happens to the gradient on its way to layer 1."""
+"""Charts in words, for readers who do not see them; number formats and agreement in words."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from gradcore.charts.panels import PANELS
-from gradcore.words import LN10, Translate, english, factor_text, number_text
+from gradcore.charts.data import relative, series
+from gradcore.charts.panels import PANELS, Panel
+from gradcore.verdict import diagnose
+from gradcore.words import LN10, Translate, english, number_text
 
 if TYPE_CHECKING:
     from gradcore.compare import Comparison
@@ -17,77 +17,42 @@ if TYPE_CHECKING:
     from gradcore.profile import Profile
 
 
-@dataclass(frozen=True)
-class Summary:
-    """The headline numbers of a profile, as log10 of RMS values at infinite width.
-
-    ``factor`` is the geometric mean over layers of the gradient's change from one layer to the one below (nan at
-    depth 1), ``gradient`` that of layer 1 over layer L, ``forward`` the signal's RMS at layer L.
-    """
-
-    depth: int
-    factor: float
-    gradient: float
-    forward: float
-
-
-def summarize(profile: Profile) -> Summary:
-    """The headline numbers of a profile."""
-    depth = profile.spec.depth
-    ratio = float(relative(profile.log_g, profile.log_g[-1])[0]) / (2.0 * LN10)
-    factor = ratio / (depth - 1) if depth > 1 else math.nan
-    return Summary(depth, factor, ratio, float(profile.log_q[-1]) / (2.0 * LN10))
-
-
-def takeaway(profile: Profile, t: Translate = english) -> str:
-    """One sentence: what happens to the gradient between the last layer and the first."""
-    s = summarize(profile)
-    if s.depth == 1:
-        return t("One layer: there is no depth for the gradient to cross.")
-    if s.gradient == -math.inf:
-        return t("No gradient reaches layer 1: it is exactly zero.")
-    values = {
-        "factor": factor_text(s.factor),
-        "square": factor_text(2.0 * s.factor),
-        "ratio": number_text(s.gradient),
-    }
-    if abs(s.gradient) < math.log10(2.0):
-        return t(
-            "The gradient keeps its size: ×{factor} per layer in RMS (×{square} in mean square); "
-            "layer 1 receives {ratio} of the last layer's.",
-            **values,
-        )
-    if s.gradient < 0:
-        return t(
-            "The gradient shrinks ×{factor} per layer in RMS (×{square} in mean square): "
-            "layer 1 receives {ratio} of the last layer's.",
-            **values,
-        )
-    return t(
-        "The gradient grows ×{factor} per layer in RMS (×{square} in mean square): "
-        "layer 1 receives {ratio} times the last layer's.",
-        **values,
-    )
-
-
 def describe(code: str, profile: Profile | None, measured: Measurement | None = None, t: Translate = english) -> str:
     """The chart's takeaway in plain words, for readers who do not see it."""
-    if profile is None:
-        return t("Measured values only; theory has no prediction for this network.")
-    s = summarize(profile)
-    if PANELS[code].relative:
-        text = takeaway(profile, t)
+    answer = measured if profile is None else profile
+    assert answer is not None
+    panel = PANELS[code]
+    if panel.usable:
+        text = diagnose(answer).text(t)
+    elif panel.factors:
+        text = _product_text(panel, answer, t)
     else:
-        first = number_text(float(profile.log_q[0]) / (2.0 * LN10))
+        ends = series(code, profile, measured)["measured" if profile is None else "predicted"][[0, -1]]
         text = t(
             "The signal's RMS goes from {first} at layer 1 to {last} at layer {depth}.",
-            first=first,
-            last=number_text(s.forward),
-            depth=s.depth,
+            first=number_text(ends[0]),
+            last=number_text(ends[1]),
+            depth=answer.spec.depth,
         )
+    if profile is None:
+        text += " " + t("Measured values only; theory has no prediction for this network.")
     if measured is not None:
         text += " " + t("Points: {count} measured networks.", count=len(measured.networks))
     return text
+
+
+def _product_text(panel: Panel, answer: Profile | Measurement, t: Translate) -> str:
+    quantities = (panel.quantity, *(quantity for quantity, _ in panel.factors))
+    logs = (answer.mean(quantity) for quantity in quantities)
+    whole, delta, signal = (number_text(relative(log, float(log[-1]))[0] / (2.0 * LN10)) for log in logs)
+    return t(
+        "The weight gradient's RMS at layer 1 is {whole} of layer {depth}'s: the gradient δ is {delta} of it there, "
+        "the layer input x {signal}.",
+        whole=whole,
+        depth=answer.spec.depth,
+        delta=delta,
+        signal=signal,
+    )
 
 
 _HAPPENS = {
@@ -131,10 +96,3 @@ def agreement(comparison: Comparison) -> Agreement:
         return Agreement("", 0, math.nan, None)
     name = max(finite, key=lambda key: abs(finite[key][1]))
     return Agreement(name, finite[name][0], abs(finite[name][1]), comparison.agrees())
-
-
-def relative(logs: np.ndarray, reference: float) -> np.ndarray:
-    """logs - reference, with zero (-inf) everywhere where the reference itself is zero."""
-    if reference == -math.inf:
-        return np.full_like(logs, -math.inf)
-    return logs - reference
