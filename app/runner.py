@@ -1,21 +1,28 @@
-"""Computing for the pages: cached predictions, and measurements one network at a time.
+"""Computing for the pages: cached predictions, and measurements that stop at any moment and resume.
 
-No threads: every ``st`` call is a point where Streamlit may stop this run, so a changed control, the Cancel button
-and a closed tab all end a measurement after the network in progress, and a later run resumes from the cached ones.
+The page's own run measures, in its script thread. Every ``st`` call is a point where Streamlit may end that run, and
+between layers one is made every 0.1 s: Cancel, a changed control and a closed tab stop it there. Finished networks are
+kept for all sessions (app/store.py), so the next run goes on from them; of an interrupted network nothing is kept.
+Only importing torch has a thread of its own, because an import cannot be interrupted.
 """
 
 from __future__ import annotations
 
+import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 import gradcore as gc
+from app import costs, store
 from app.i18n import t
+from app.parts.words import seconds_text
 from app.state import Settings
 from gradcore.codec import to_query
+from gradcore.measurement import load_torch
 from gradcore.spec import Spec
 
 if TYPE_CHECKING:
@@ -23,8 +30,9 @@ if TYPE_CHECKING:
     from gradcore.profile import Profile
 
 AUTO_SECONDS = 1.0  # what is measured without being asked
-MAX_BYTES = 2e9  # weights of one network in float64
+POLL = 0.1  # seconds between two points where Streamlit may stop a measurement
 SHOWN = ("log_g", "log_dw", "log_db", "chi", "correlation", "saturated", "dead", "notes", "precision")
+seconds, too_large = costs.seconds, costs.too_large  # what it will take
 
 
 def _hash(spec: Spec) -> Any:
@@ -40,62 +48,23 @@ def predict(spec: Spec) -> Profile:
     return profile
 
 
-@st.cache_data(max_entries=2048, show_spinner=False, hash_funcs={Spec: _hash})
-def measure_one(spec: Spec, seed: int, dtype: str, network: int) -> Measurement:
-    """One chunk: one network. Small arrays only; no tensor is kept."""
-    return gc.measure(spec, networks=[network], seed=seed, dtype=dtype)
-
-
-# --- what a measurement will cost --------------------------------------------------------------------------
-
-
-@dataclass
-class Calibration:
-    """How much slower or faster this machine is than the cost model; the fastest run counts, the rest was noise."""
-
-    scale: float = 1.0
-    known: bool = False
-
-    def learn(self, observed: float, modelled: float) -> None:
-        """Take in the time of one measured network."""
-        scale = max(observed / modelled, 0.05)
-        self.scale, self.known = (min(self.scale, scale) if self.known else scale), True
-
-
-@st.cache_resource(show_spinner=False)
-def _calibration() -> Calibration:
-    return Calibration()
-
-
-def _modelled_seconds(spec: Spec) -> float:
-    """Rough seconds per network on a small machine: drawing weights, products, and a constant per layer."""
-    weights = float((spec.layer_widths.astype(float) * spec.fan_ins).sum())
-    cubes = float((spec.layer_widths.astype(float) ** 3).sum()) if spec.init == "orthogonal" else 0.0
-    return 4e-4 * spec.depth + weights * (2.4e-8 + 2.5e-10 * spec.batch_size) + 1.2e-10 * cubes
-
-
-def seconds(spec: Spec, networks: int) -> float:
-    """About how long these networks will take."""
-    return networks * _modelled_seconds(spec) * _calibration().scale
-
-
-def too_large(spec: Spec) -> bool:
-    """Whether one network's weights would not fit this machine; predictions only need the numbers."""
-    return 8.0 * float((spec.layer_widths.astype(float) * spec.fan_ins).sum()) > MAX_BYTES
-
-
-def starts_by_itself(spec: Spec, settings: Settings) -> bool:
-    """Whether the measurement is cheap enough to run unasked: by the model alone, so that a link shows the same
-    thing on a busy machine."""
-    return settings.networks * _modelled_seconds(spec) < AUTO_SECONDS
-
-
-# --- running it --------------------------------------------------------------------------------------------
+# --- what is asked, and what is there ----------------------------------------------------------------------
 
 
 def key_of(spec: Spec, settings: Settings) -> tuple[Any, ...]:
     """What a measurement depends on."""
     return (_hash(spec), settings.networks, settings.seed, settings.dtype)
+
+
+def _network_keys(spec: Spec, settings: Settings) -> list[tuple[Any, ...]]:
+    """What each of its networks depends on."""
+    asked = _hash(spec)
+    return [(asked, settings.seed, settings.dtype, network) for network in range(settings.networks)]
+
+
+def done(spec: Spec, settings: Settings) -> int:
+    """How many of these networks have been measured already, in any session."""
+    return store.networks().count(_network_keys(spec, settings))
 
 
 def finished(spec: Spec, settings: Settings) -> Measurement | None:
@@ -104,12 +73,20 @@ def finished(spec: Spec, settings: Settings) -> Measurement | None:
     return measured if key == key_of(spec, settings) else None
 
 
+def starts_by_itself(spec: Spec, settings: Settings) -> bool:
+    """Whether the measurement is cheap enough to run unasked: by the model alone, so that a link shows the same
+    thing on a busy machine."""
+    return settings.networks * costs.modelled_seconds(spec, settings.dtype) < AUTO_SECONDS
+
+
 def requested(spec: Spec, settings: Settings) -> bool:
-    """Whether the measurement should run now: asked for, or cheap and not cancelled."""
+    """Whether the measurement should run now: asked for, or cheap, or shown before and still here; not cancelled."""
     key = key_of(spec, settings)
     if st.session_state.get("cancelled") == key:
         return False
-    return st.session_state.get("asked") == key or starts_by_itself(spec, settings)
+    if st.session_state.get("asked") == key or starts_by_itself(spec, settings):
+        return True
+    return key in st.session_state.get("seen", ()) and done(spec, settings) == settings.networks
 
 
 def ask(key: tuple[Any, ...]) -> None:
@@ -124,23 +101,112 @@ def cancel(key: tuple[Any, ...]) -> None:
     st.session_state.pop("asked", None)
 
 
+# --- running it --------------------------------------------------------------------------------------------
+
+
 def measure(spec: Spec, settings: Settings) -> Measurement:
-    """All networks, with progress between them. Raises SpecError, UnsupportedError, ModuleNotFoundError."""
-    bar = st.progress(0.0, text=_progress_text(0, settings.networks))
-    parts = []
-    for network in range(settings.networks):
-        started = time.perf_counter()
-        parts.append(measure_one(spec, settings.seed, settings.dtype, network))
-        elapsed = time.perf_counter() - started
-        if network and elapsed > 0.003:  # the first one may have imported torch; a faster one came from the cache
-            _calibration().learn(elapsed, _modelled_seconds(spec))
-        bar.progress((network + 1) / settings.networks, text=_progress_text(network + 1, settings.networks))
-    measured = gc.Measurement.merge(*parts)
-    st.session_state["measured"] = (key_of(spec, settings), measured)
+    """All networks, those already measured taken from the store; a progress bar is drawn where it is called. Raises
+    SpecError, UnsupportedError, and ModuleNotFoundError where torch is not installed."""
+    keys, networks = _network_keys(spec, settings), store.networks()
+    parts = {key: part for key in keys if (part := networks.get(key)) is not None}
+    progress = _Progress(spec, settings, len(parts))
+    if len(parts) < len(keys):
+        _torch.wait(progress.torch_starts)
+    for network, key in enumerate(keys):
+        if key in parts:
+            continue
+        progress.network_starts()
+        parts[key] = gc.measure(
+            spec, networks=[network], seed=settings.seed, dtype=settings.dtype, on_layer=progress.layer_done
+        )
+        networks.put(key, parts[key])
+        progress.network_done()
+    measured = gc.Measurement.merge(*parts.values())
+    key = key_of(spec, settings)
+    st.session_state["measured"] = (key, measured)
+    st.session_state["seen"] = {*st.session_state.get("seen", ()), key}
     return measured
 
 
-def _progress_text(done: int, total: int) -> str:
-    if done == 0:
-        return t("Starting torch …")
-    return t("Measured {done} of {total} networks", done=done, total=total)
+class _Progress:
+    """The progress bar of a run. Where it is touched, every POLL seconds, Streamlit may stop the run."""
+
+    def __init__(self, spec: Spec, settings: Settings, ready: int) -> None:
+        self._modelled = costs.modelled_seconds(spec, settings.dtype)
+        self._expected = costs.seconds(spec, 1, settings.dtype)  # seconds per network
+        self._total, self._ready, self._share = settings.networks, ready, 0.0
+        self._began = self._touched = time.monotonic()
+        self._bar = st.progress(ready / self._total, text=self._text())
+
+    def torch_starts(self) -> None:
+        """Called while torch is imported."""
+        self._bar.progress(self._ready / self._total, text=t("Starting torch …"))
+
+    def network_starts(self) -> None:
+        """Called before each network."""
+        self._network_began = time.monotonic()
+
+    def layer_done(self, steps: int, total: int) -> None:
+        """Called within each network."""
+        self._share = steps / total
+        self._touch()
+
+    def network_done(self) -> None:
+        """Called after each network."""
+        took = time.monotonic() - self._network_began
+        costs.calibration().learn(took, self._modelled)
+        self._expected = costs.calibration().scale * self._modelled
+        self._ready, self._share = self._ready + 1, 0.0
+        self._touch()
+
+    def _touch(self) -> None:
+        now = time.monotonic()
+        if now - self._touched >= POLL:
+            self._touched = now
+            self._bar.progress((self._ready + self._share) / self._total, text=self._text())
+
+    def _text(self) -> str:
+        if self._touched == self._began:
+            return t("Measured {done} of {total} networks", done=self._ready, total=self._total)
+        return t(
+            "Measured {done} of {total} networks in {elapsed}, about {left} to go",
+            done=self._ready,
+            total=self._total,
+            elapsed=seconds_text(self._touched - self._began),
+            left=seconds_text(self._expected * (self._total - self._ready - self._share)),
+        )
+
+
+class _TorchLoader:
+    """Imports torch in a daemon thread, once per process; it takes seconds, during which a run can still be stopped."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._outcome: Future[None] | None = None
+
+    def wait(self, touch: Callable[[], object]) -> None:
+        """Return once torch is there, calling ``touch`` meanwhile. Raises what the import raises."""
+        outcome = self._started()
+        while not outcome.done():
+            touch()
+            wait([outcome], timeout=POLL)
+        outcome.result()
+
+    def _started(self) -> Future[None]:
+        with self._lock:
+            if self._outcome is None or (self._outcome.done() and self._outcome.exception() is not None):
+                self._outcome = Future()
+                threading.Thread(target=_load, args=(self._outcome,), name="load torch", daemon=True).start()
+            return self._outcome
+
+
+def _load(outcome: Future[None]) -> None:
+    try:
+        load_torch()
+    except BaseException as error:  # raised again by whoever waits
+        outcome.set_exception(error)
+    else:
+        outcome.set_result(None)
+
+
+_torch = _TorchLoader()

@@ -1,4 +1,4 @@
-"""The command line: ``python -m gradcore predict|measure|compare|presets``.
+"""The command line: ``python -m gradcore predict|diagnose|measure|compare|presets|explore``.
 
 The flags of a Spec come from ``gradcore.fields.FIELDS`` and are read by the one codec. Results go to stdout, progress
 and errors to stderr; an error is one line and exit status 2, an interrupted measurement prints what it has and exits
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 
 import gradcore as gc
 from gradcore import cli_output as output
+from gradcore import explore_command
 from gradcore.codec import from_json, read_value, to_argv, to_json
 from gradcore.errors import GradcoreError, SpecError
 from gradcore.fields import FIELDS
@@ -93,7 +95,7 @@ def _report(done: int, total: int, asked: bool) -> None:
 
 def _show(args: argparse.Namespace, spec: gc.Spec, text: Callable[..., str], result: Any, plain: str = "") -> None:
     layers = output.chosen_layers(spec.depth, args.layers)
-    flags = " ".join(to_argv(spec)) or "(all defaults)"
+    flags = shlex.join(to_argv(spec)) or "(all defaults)"
     print(f"spec: {flags}\n{text(result, output.Scale(args.second_moments), layers)}")
     if plain:
         print(f"\n{plain}")
@@ -108,6 +110,18 @@ def _predict(args: argparse.Namespace) -> int:
         print(output.csv_text(output.predicted_columns(profile)))
     else:
         _show(args, spec, output.predicted_text, profile)
+    return 0
+
+
+def _diagnose(args: argparse.Namespace) -> int:
+    spec = spec_of(args)
+    verdict = gc.diagnose(gc.predict(spec))
+    if args.json:
+        print(output.json_text("diagnose", spec, verdict=output.verdict_part(verdict)))
+    elif args.csv:
+        print(output.csv_text(output.verdict_columns(verdict)))
+    else:
+        print(output.verdict_text(verdict))
     return 0
 
 
@@ -149,12 +163,18 @@ def _presets(args: argparse.Namespace) -> int:
     elif args.csv:
         names = ("code", "experiment", "title", "sentence")
         columns = {name: [row[name] for row in rows] for name in names}
-        print(output.csv_text({**columns, "flags": [" ".join(to_argv(p.spec)) for p in entries]}))
+        print(output.csv_text({**columns, "flags": [shlex.join(to_argv(p.spec)) for p in entries]}))
     else:
         for p in entries:
             number = f"  (experiment {p.experiment})" if p.experiment else ""
-            print(f"{p.code}{number}: {p.title}\n    {p.sentence}\n    {' '.join(to_argv(p.spec)) or '(all defaults)'}")
+            flags = shlex.join(to_argv(p.spec)) or "(all defaults)"
+            print(f"{p.code}{number}: {p.title}\n    {p.sentence}\n    {flags}")
     return 0
+
+
+def _explore(args: argparse.Namespace) -> int:
+    """The explorer at this Spec, until it is interrupted."""
+    return explore_command.explore(spec_of(args), args.port, not args.no_browser, args.server)
 
 
 # --- the parser --------------------------------------------------------------------------------------------
@@ -211,15 +231,19 @@ def build_parser() -> argparse.ArgumentParser:
     spec, shown, measuring = _spec_flags(), _output_flags(), _measure_flags()
     table: tuple[tuple[str, str, Callable[..., int], list[argparse.ArgumentParser]], ...] = (
         ("predict", "what theory says of every layer (no torch)", _predict, [spec, shown]),
+        ("diagnose", "the verdict, and what mends it", _diagnose, [spec, _output_flags(documents_only=True)]),
         ("measure", "what real torch networks show", _measure, [spec, measuring, shown]),
         ("compare", "both, and how far apart they are", _measure, [spec, measuring, shown]),
         ("presets", "the named presets", _presets, [_output_flags(documents_only=True)]),
+        ("explore", "the same in the browser: start the explorer there", _explore, [spec]),
     )
     for name, words, run, parents in table:
         command = commands.add_parser(name, help=words, description=words, parents=parents, allow_abbrev=False)
         command.set_defaults(run=run)
         if name == "presets":
             command.add_argument("names", nargs="*", metavar="NAME", help="only these (default: all)")
+        elif name == "explore":
+            explore_command.add_flags(command)
     return parser
 
 

@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import math
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 
 import gradcore as gc
-from gradcore.codec import to_json
+from gradcore.codec import to_argv, to_json
 from gradcore.errors import SpecError
 
 Array = np.ndarray
@@ -140,6 +141,14 @@ def _precision(p: gc.Profile) -> str:
     return "first layer out of a format's range (gradient: counted from the output)\n" + table(header, rows)
 
 
+def verdict_text(v: gc.Verdict) -> str:
+    """Kind, sentence and details; then each fix with its cost and the flags that ask for it."""
+    lines = [f"{v.kind.replace('_', ' ')}: {v.sentence}", *(f"  {detail}" for detail in v.details)]
+    for fix in v.fixes:
+        lines += [f"fix: {fix.message}", f"  {fix.cost}", f"  {shlex.join(to_argv(fix.spec)) or '(all defaults)'}"]
+    return "\n".join(lines)
+
+
 def measured_text(m: gc.Measurement, show: Scale, layers: Sequence[int]) -> str:
     """The per-layer table of a measurement (means over networks), its factors, and where its dtype broke."""
     means = {name: m.mean(name) for name in LOGS}
@@ -230,6 +239,27 @@ def predicted_part(p: gc.Profile) -> dict[str, Any]:
         "gain_origin": p.gain_origin,
         "precision": {dtype: asdict(events) for dtype, events in p.precision.items()},
         "notes": [{"message_id": n.message_id, "values": n.values, "sentence": n.sentence} for n in p.notes],
+    }
+
+
+def verdict_part(v: gc.Verdict) -> dict[str, Any]:
+    """The "verdict" part of a document."""
+    fixes = [
+        {"code": f.code, "message": str(f.message), "cost": str(f.cost), "changes": f.changes, "spec": to_json(f.spec)}
+        for f in v.fixes
+    ]
+    details = [str(detail) for detail in v.details]
+    return {"kind": v.kind, "sentence": v.sentence, "details": details, "numbers": v.numbers, "fixes": fixes}
+
+
+def verdict_columns(v: gc.Verdict) -> Columns:
+    """A row per fix."""
+    return {
+        "kind": [v.kind for _ in v.fixes],
+        "fix": [fix.code for fix in v.fixes],
+        "message": [str(fix.message) for fix in v.fixes],
+        "cost": [str(fix.cost) for fix in v.fixes],
+        "flags": [shlex.join(to_argv(fix.spec)) for fix in v.fixes],
     }
 
 

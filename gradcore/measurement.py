@@ -122,6 +122,15 @@ class Measurement:
         return f"Measurement({len(self.networks)} networks, depth={self.spec.depth}, {self.sampler}, {self.dtype})"
 
 
+def load_torch() -> None:
+    """Load all that ``measure`` needs, so that a caller can do it ahead of time or beside other work.
+
+    torch takes seconds to import and loads more in its first backward pass: a tiny network is measured for that.
+    Raises ModuleNotFoundError where torch is not installed.
+    """
+    measure(Spec(depth=2, width=2, batch_size=2), networks=1)
+
+
 def measure(
     spec: Spec,
     *,
@@ -131,13 +140,18 @@ def measure(
     dtype: str = "float64",
     device: str = "cpu",
     progress: Callable[[int, int], Any] | None = None,
+    on_layer: Callable[[int, int], Any] | None = None,
 ) -> Measurement:
     """Measure real torch networks of a Spec.
 
     ``networks`` is a number or a range of indices: network i depends on (spec, seed, i, dtype) only, so runs can be
     chunked, resumed and merged. ``dtype`` is the networks'; statistics are float64. Gradients are rescaled at every
-    layer, so 1e-120 is measured as such; ``Measurement.plain`` shows what ordinary autograd would. ``progress(done,
-    total)`` is called after each network; an exception it raises cancels the run. Raises SpecError, UnsupportedError.
+    layer, so 1e-120 is measured as such; ``Measurement.plain`` shows what ordinary autograd would.
+
+    ``progress(done, total)`` is called after each network. ``on_layer(done, total)`` is called within each network:
+    between its layers as they are built, run forward, differentiated and run backward (total = 4 L; a broken network
+    stops early), while a very large matrix is drawn, and every 0.1 s of waiting for a free core. An exception from
+    either cancels the run and passes through; neither changes a number. Raises SpecError, UnsupportedError.
     """
     if not isinstance(spec, Spec):
         raise SpecError("spec", spec, "a gradcore.Spec", "Make one with gradcore.Spec(...).")
@@ -148,5 +162,5 @@ def measure(
     from gradcore.measure.dense import measure_networks, network_indices
 
     indices = network_indices(networks)
-    rows = measure_networks(spec, indices, seed, dtype, device, progress)
+    rows = measure_networks(spec, indices, seed, dtype, device, progress, on_layer)
     return Measurement(spec, seed, dtype, sampler, indices, **rows)

@@ -120,7 +120,7 @@ def room_of(module: str) -> str:
 QUESTION = {"errors", "fields", "spec", "codec", "presets"}
 TABLES = {"activations", "elementwise", "initializers", "normalization", "residual"}
 ANSWERS = {"profile", "measurement", "compare", "estimates", "verdict"}
-PRESENTATION = {"charts", "equations", "export", "cli", "cli_output", "__main__"}
+PRESENTATION = {"charts", "equations", "export", "cli", "cli_output", "explore_command", "__main__"}
 WORDS = {"words"}  # numbers and messages as text
 ENTRY = {"__init__"}  # gradcore/__init__.py re-exports; what presents may use it, what computes may not
 

@@ -12,7 +12,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ from gradcore.measure.network import (
     make_activation,
     make_norm,
 )
+from gradcore.measure.steps import Steps
 from gradcore.theory.gaussian import moments_of
 
 if TYPE_CHECKING:
@@ -38,16 +39,43 @@ if TYPE_CHECKING:
 Array = np.ndarray
 LOGS = ("log_q", "log_p", "log_g", "log_dw", "log_db")
 SHARES = ("correlation", "saturated", "dead")
-_COMPUTE = threading.BoundedSemaphore(os.cpu_count() or 1)  # compute threads of the process, all sessions together
+CORES = os.cpu_count() or 1
+PATIENCE = 0.1  # seconds between two beats of one that waits
+_turn = threading.Condition()
+_queue: list[object] = []  # computations of the process in order of arrival: the first CORES compute, the others wait
 _THREADS = threading.Lock()
 _thread_state = {"users": 0, "saved": 1}
 
 
 @contextmanager
-def one_intra_op_thread() -> Iterator[None]:
+def _turn_to_compute(beat: Callable[[], None] | None) -> Iterator[None]:
+    """As many computations as cores, over all sessions of the process, first come first served.
+
+    Who waits calls ``beat`` all the while; an exception it raises gives the place in the queue up.
+    """
+    ticket = object()
+    with _turn:
+        _queue.append(ticket)
+    try:
+        while True:
+            with _turn:
+                if _turn.wait_for(lambda: ticket in _queue[:CORES], None if beat is None else PATIENCE):
+                    break
+            if beat is not None:
+                beat()
+        yield
+    finally:
+        with _turn:
+            _queue.remove(ticket)
+            _turn.notify_all()
+
+
+@contextmanager
+def one_intra_op_thread(beat: Callable[[], None] | None = None) -> Iterator[None]:
     """One intra-op thread while measuring (small matrices run slower on several); the setting is put back.
 
     torch keeps one process-wide number beside a per-thread one, so overlapping users share what was saved.
+    ``beat`` is called while waiting for a free core.
     """
     with _THREADS:
         if _thread_state["users"] == 0:
@@ -55,7 +83,7 @@ def one_intra_op_thread() -> Iterator[None]:
         _thread_state["users"] += 1
         torch.set_num_threads(1)
     try:
-        with _COMPUTE:
+        with _turn_to_compute(beat):
             yield
     finally:
         with _THREADS:
@@ -90,9 +118,13 @@ def _log_gram(delta: Tensor, x: Tensor) -> float:
 class _Sweep:
     """One network's forward and rescaled backward pass; ``rows`` are the statistics, (L,) each."""
 
-    def __init__(self, spec: Spec, seed: int, network: int, dtype: str, device: str) -> None:
-        self.spec = spec
-        self.model: Network = build(spec, seed, network, dtype).to(device)
+    PASSES = 4  # over the layers: built, run forward, differentiated, run backward
+
+    def __init__(self, spec: Spec, seed: int, network: int, dtype: str, device: str, steps: Steps) -> None:
+        self.spec, self.steps = spec, steps
+        self.model: Network = build(spec, seed, network, dtype, steps)
+        if device != "cpu":
+            self.model.to(device)
         for parameter in self.model.parameters():
             parameter.requires_grad_(False)
         self.rows = {name: np.full(spec.depth, math.nan) for name in (*LOGS, *SHARES)}
@@ -116,8 +148,10 @@ class _Sweep:
                 self.rows["log_q"][index] = log_mean_square(z)
                 self.rows["log_p"][index] = log_mean_square(xs[-1])
                 self.rows["correlation"][index] = _correlation(z)
+                self.steps.next()
         for index, z in enumerate(streams):
             self._slopes(index, z)
+            self.steps.next()
         return streams, xs
 
     def _slopes(self, index: int, z: Tensor) -> None:
@@ -155,16 +189,24 @@ class _Sweep:
             self.rows["log_db"][index] = -math.inf if dead else mean + log_mean_square(delta.sum(dim=0))
             if index:
                 delta = self._pull_back(index, delta)
+            self.steps.next()
 
     def _pull_back(self, index: int, delta: Tensor) -> Tensor:
         """delta^(l-1) from delta^l by torch's own backward of the block between them."""
         stream = self.streams[index - 1].detach().requires_grad_(True)
         with torch.enable_grad():
             x = self.model.unit(index - 1, stream)
-        sent = delta @ cast(Tensor, self.model.linears[index].weight)
+        sent = _times(delta, cast(Tensor, self.model.linears[index].weight))
         if self.model.alpha is None:
             return torch.autograd.grad(x, stream, sent)[0]
         return delta + torch.autograd.grad(x, stream, self.model.alpha * sent)[0]
+
+
+def _times(delta: Tensor, weight: Tensor) -> Tensor:
+    """delta W, half precisions summed in float32 as torch sums them; its own loop takes 40 times as long."""
+    if weight.dtype in (torch.bfloat16, torch.float16):
+        return (delta.float() @ weight.float()).to(weight.dtype)
+    return delta @ weight
 
 
 def _correlation(z: Tensor) -> float:
@@ -176,11 +218,9 @@ def _correlation(z: Tensor) -> float:
         return 1.0
     if not math.isfinite(top):
         return math.nan
-    gram = z.double() / top
-    gram = gram @ gram.T
-    own = float(gram.diagonal().mean())
-    b = z.shape[0]
-    return (float(gram.sum()) - b * own) / (b * (b - 1)) / own
+    scaled, b = z.double() / top, z.shape[0]
+    own = float(scaled.square().sum()) / b
+    return (float(scaled.sum(dim=0).square().sum()) - b * own) / (b * (b - 1)) / own  # no B x B matrix of all pairs
 
 
 def network_indices(networks: int | Iterable[int]) -> tuple[int, ...]:
@@ -213,18 +253,22 @@ def measure_networks(
     seed: int,
     dtype: str,
     device: str,
-    progress: Callable[[int, int], None] | None,
+    progress: Callable[[int, int], Any] | None = None,
+    on_layer: Callable[[int, int], Any] | None = None,
 ) -> dict[str, Array]:
-    """The statistics of these networks, each (networks, L). ``progress(done, total)`` is called after each one."""
+    """The statistics of these networks, each (networks, L). ``progress(done, total)`` is called after each one,
+    ``on_layer(done, total)`` between the layers of each."""
     check_dtype(dtype)
     check_index("seed", seed)
     _check_device(device)
-    if progress is not None and not callable(progress):
-        raise SpecError("progress", progress, "None or a function of (done, total)")
+    for name, callback in (("progress", progress), ("on_layer", on_layer)):
+        if callback is not None and not callable(callback):
+            raise SpecError(name, callback, "None or a function of (done, total)")
     rows: dict[str, list[Array]] = {name: [] for name in (*LOGS, *SHARES)}
     for done, index in enumerate(indices, start=1):
-        with one_intra_op_thread():
-            sweep = _Sweep(spec, seed, index, dtype, device)
+        steps = Steps(on_layer, _Sweep.PASSES * spec.depth)
+        with one_intra_op_thread(None if on_layer is None else steps.beat):
+            sweep = _Sweep(spec, seed, index, dtype, device, steps)
         for name, values in sweep.rows.items():
             rows[name].append(values)
         if progress is not None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gradcore.errors import SpecError, UnsupportedError
+from gradcore.measure.steps import Steps
 from gradcore.normalization import NORMALIZATIONS
 from gradcore.theory.critical import resolve_gain
 from gradcore.theory.inputs import digits_batch
@@ -51,20 +52,31 @@ def draw_dtype(dtype: str) -> torch.dtype:
     return torch.float64 if dtype == "float64" else torch.float32
 
 
+class Linear(nn.Linear):
+    """nn.Linear that leaves its weights to the initializer: torch's own draw would move its global generator, and
+    ``nn.utils.skip_init`` takes ten times as long."""
+
+    def reset_parameters(self) -> None:
+        """Leave the weights as they are."""
+
+
 class Network(nn.Module):
     """z^l = W^l x^(l-1) + b^l with x^l = phi(norm(z^l)) or norm(phi(z^l)); identity residuals from layer 2 on.
 
     ``linears[l-1]`` is layer l; ``activations[l-1]`` and ``norms[l-1]`` act on its output (l < L).
     """
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: Spec, dtype: torch.dtype, steps: Steps) -> None:
         super().__init__()
-        fans = zip(spec.fan_ins.tolist(), spec.layer_widths.tolist(), strict=True)
-        self.linears = nn.ModuleList(nn.utils.skip_init(nn.Linear, n, m) for n, m in fans)
-        self.activations = nn.ModuleList(make_activation(spec) for _ in range(spec.depth - 1))
-        self.norms = nn.ModuleList(
-            module for width in spec.layer_widths[:-1].tolist() if (module := make_norm(spec, width)) is not None
-        )
+        self.linears, self.activations, self.norms = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
+        for index, (fan_in, width) in enumerate(zip(spec.fan_ins.tolist(), spec.layer_widths.tolist(), strict=True)):
+            self.linears.append(Linear(fan_in, width, device="cpu", dtype=dtype))
+            if index < spec.depth - 1:
+                self.activations.append(make_activation(spec).to(dtype))
+                norm = make_norm(spec, width)
+                if norm is not None:
+                    self.norms.append(norm.to(dtype))
+            steps.beat()
         self.norm_after = spec.norm_position == "after"
         self.alpha = spec.alpha if spec.residual != "none" else None
 
@@ -125,19 +137,21 @@ def _check_supported(spec: Spec) -> None:
         )
 
 
-def build(spec: Spec, seed: int = 0, network: int = 0, dtype: str = "float64") -> Network:
-    """The module of measured network ``network`` of ``seed`` (training mode, so that batch norm uses the batch)."""
+def build(spec: Spec, seed: int = 0, network: int = 0, dtype: str = "float64", steps: Steps | None = None) -> Network:
+    """The module of measured network ``network`` of ``seed`` (training mode, so that batch norm uses the batch).
+    ``steps`` hears of each layer."""
     check_dtype(dtype)
     check_index("seed", seed)
     check_index("network", network)
     _check_supported(spec)
-    model = Network(spec).to(draw_dtype(dtype))
+    steps = steps or Steps()
+    model = Network(spec, draw_dtype(dtype), steps)
     draws = generator(seed, network, WEIGHTS)
     gains = resolve_gain(spec).multipliers
     with torch.no_grad():
         for module, gain in zip(model.linears, gains.tolist(), strict=True):
             linear = cast(nn.Linear, module)
-            spec.init_entry.fill(torch, linear.weight, gain, spec.init_slope, spec.sparsity, draws)
+            spec.init_entry.fill(torch, steps.to_fill(linear.weight), gain, spec.init_slope, spec.sparsity, draws)
             if spec.bias_std == "default":
                 bound = 1.0 / math.sqrt(linear.in_features)
                 linear.bias.uniform_(-bound, bound, generator=draws)
@@ -145,7 +159,9 @@ def build(spec: Spec, seed: int = 0, network: int = 0, dtype: str = "float64") -
                 linear.bias.normal_(0.0, float(spec.bias_std), generator=draws)
             else:
                 linear.bias.zero_()
-    return model.to(DTYPES[dtype]).train()
+            linear.to(DTYPES[dtype])
+            steps.next()
+    return model if DTYPES[dtype] == draw_dtype(dtype) else model.to(DTYPES[dtype])
 
 
 def draw_inputs(spec: Spec, seed: int, network: int, dtype: str) -> Tensor:
