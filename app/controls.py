@@ -1,256 +1,40 @@
-"""The sidebar: one widget per field of gradcore.fields.FIELDS, and the settings of the measurement.
+"""The sidebar: presets, one widget per field of the Spec, and the settings of the measurement.
 
-A field without an entry in ``CONTROLS`` still gets a widget (its choices, or its text). Widgets have keys of their
-own; ``session_state["values"]`` keeps each field's value also while its widget is hidden.
+The chosen preset is not remembered but read off the Spec: it shows as long as the Spec equals it, also after a link
+was opened or the browser's Back button pressed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
 
-from app import state, theme
+from app import state, theme, widgets
 from app.i18n import mark, spec_error_text, t
 from app.state import Settings
-from gradcore.codec import read_value
+from app.widgets import control_of
 from gradcore.errors import SpecError
 from gradcore.fields import FIELDS, Field
+from gradcore.presets import PRESETS
 from gradcore.spec import Spec
 
-try:
-    from gradcore.presets import PRESETS
-except ImportError:  # the picker appears as soon as there are presets
-    PRESETS = {}
-
-Values = dict[str, Any]
-NUMBER = "number"
-
-
-@dataclass(frozen=True)
-class Control:
-    """How one field is asked for: ``kind`` picks the widget, ``words`` are values beside the number, ``active``
-    tells from the values above it whether the field matters, ``more`` puts it under "More"."""
-
-    label: str
-    kind: str = "text"
-    low: float | int | None = None
-    high: float | int | None = None
-    step: float | int | None = None
-    words: tuple[str, ...] = ()
-    active: Callable[[Values], bool] = lambda values: True
-    more: bool = False
-
-
-def _normalized(values: Values) -> bool:
-    return values["norm"] != "none"
-
-
-CONTROLS: dict[str, Control] = {
-    "depth": Control(mark("Depth (layers)"), "slider", 1, 500, 1),
-    "width": Control(mark("Width (units per layer)"), "widths", 1, 10**9, 32),
-    "input_width": Control(mark("Input width"), "optional_int", 1, 10**9, 1, more=True),
-    "activation": Control(mark("Activation"), "choice"),
-    "negative_slope": Control(
-        mark("Negative slope"),
-        "optional_number",
-        -1000.0,
-        1000.0,
-        0.05,
-        active=lambda values: values["activation"] in ("leaky_relu", "prelu"),
-    ),
-    "init": Control(mark("Weight initializer"), "choice"),
-    "gain": Control(mark("Gain"), "number", 0.0, 1e30, 0.05, words=("auto", "critical")),
-    "sparsity": Control(mark("Sparsity"), "number", 0.0, 1.0, 0.05, active=lambda values: values["init"] == "sparse"),
-    "bias_std": Control(mark("Bias std"), "number", 0.0, 1e30, 0.05, words=("default",), more=True),
-    "norm": Control(mark("Normalization"), "choice"),
-    "norm_position": Control(mark("Position of the norm"), "choice", active=_normalized),
-    "norm_gamma": Control(mark("Norm scale γ"), "number", -1e6, 1e6, 0.1, active=_normalized, more=True),
-    "norm_beta": Control(mark("Norm shift β"), "number", -1e6, 1e6, 0.1, active=_normalized, more=True),
-    "norm_eps": Control(mark("Norm ε"), "number", 0.0, 1e6, 1e-5, active=_normalized, more=True),
-    "residual": Control(mark("Residual connections"), "choice"),
-    "residual_scale": Control(
-        mark("Residual scale α"),
-        "number",
-        -1e6,
-        1e6,
-        0.05,
-        words=("1/sqrt(L)",),
-        active=lambda values: values["residual"] != "none",
-    ),
-    "batch_size": Control(mark("Batch size"), "int", 1, 10**6, 1),
-    "input": Control(mark("Input"), "choice"),
-    "input_rms": Control(mark("Input RMS"), "number", 1e-30, 1e30, 0.1),
-    "input_correlation": Control(
-        mark("Correlation between inputs"),
-        "number",
-        0.0,
-        1.0,
-        0.05,
-        active=lambda values: values["input"] == "gaussian",
-    ),
-    "loss": Control(mark("Loss"), "choice"),
-}
+FIRST_VIEW = {"vanishing": mark("Vanishing"), "critical": mark("Critical"), "exploding": mark("Exploding")}
+EXPERIMENTS = [code for code in PRESETS if code not in FIRST_VIEW]
 GROUPS = {
     "network": mark("Network"),
     "initialization": mark("Initialization"),
     "remedies": mark("Remedies"),
     "data": mark("Data and loss"),
 }
-OPEN_GROUPS = ("network", "initialization", "remedies")
+CLOSED_GROUPS = ("data",)
+RARE = {"network": mark("Layer widths"), "initialization": mark("Biases")}
 HELP = {
-    "networks": mark("how many random networks are drawn and measured"),
-    "seed": mark("the same seed draws the same networks"),
-    "dtype": mark("number format of the measured networks; statistics are always float64"),
+    "networks": mark("Number of random networks that are drawn and measured."),
+    "seed": mark("The same seed draws the same networks."),
+    "dtype": mark("Number format of the measured networks; statistics are always float64."),
 }
-
-
-def control_of(field: Field) -> Control:
-    """The control of a field; one without an entry is asked for by its choices or as text."""
-    known = CONTROLS.get(field.name)
-    if known is not None:
-        return known
-    return Control(field.name.replace("_", " ").capitalize(), "choice" if field.choices else "text")
-
-
-def key_of(name: str, part: str = "") -> str:
-    """The session key of a field's widget (a field may have two)."""
-    return f"field_{name}_{part}" if part else f"field_{name}"
-
-
-# --- values <-> widgets ------------------------------------------------------------------------------------
-
-
-def _widget_state(control: Control, name: str, value: Any) -> Values:
-    """What the widgets of a field hold when the field has this value."""
-    key = key_of(name)
-    if control.kind == "widths":
-        several = isinstance(value, tuple)
-        one = max(value) if several else value
-        return {key: one, key_of(name, "list"): ", ".join(map(str, value)) if several else ""}
-    if control.words:
-        word = value if isinstance(value, str) else NUMBER
-        number = {} if isinstance(value, str) else {key: value}
-        return {key_of(name, "mode"): word, **number}
-    return {key: value if control.kind != "text" else FIELDS[name].write(value)}
-
-
-def load(spec: Spec) -> None:
-    """Set all widgets to this Spec. Call it before the widgets are drawn, or from a callback."""
-    values = {name: getattr(spec, name) for name in FIELDS}
-    st.session_state["values"] = values
-    st.session_state["depth_limit"] = max(int(CONTROLS["depth"].high or 1), spec.depth)
-    for name, field in FIELDS.items():
-        for key, value in _widget_state(control_of(field), name, values[name]).items():
-            st.session_state[key] = value
-
-
-def load_settings(settings: Settings) -> None:
-    """Set the measurement's widgets."""
-    for name in state.READERS:
-        st.session_state[f"setting_{name}"] = getattr(settings, name)
-
-
-# --- widgets -----------------------------------------------------------------------------------------------
-
-
-def _restore(name: str) -> None:
-    """A widget that was hidden has lost its state: give it the field's value back."""
-    for key, value in _widget_state(control_of(FIELDS[name]), name, st.session_state["values"][name]).items():
-        st.session_state.setdefault(key, value)
-
-
-def _draw(field: Field) -> Any:
-    """The widgets of one field; returns its value."""
-    _restore(field.name)
-    control = control_of(field)
-    return WIDGETS[control.kind](field, control, {"label": t(control.label), "help": _sentence(t(field.help))})
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + "."
-
-
-def _bounds(control: Control) -> dict[str, Any]:
-    return {"min_value": control.low, "max_value": control.high, "step": control.step}
-
-
-def _slider(field: Field, control: Control, texts: dict[str, str]) -> int:
-    limits = {**_bounds(control), "max_value": st.session_state["depth_limit"]}
-    return st.slider(**texts, **limits, key=key_of(field.name))
-
-
-def _int(field: Field, control: Control, texts: dict[str, str]) -> int:
-    return st.number_input(**texts, **_bounds(control), key=key_of(field.name))
-
-
-def _optional(field: Field, control: Control, texts: dict[str, str]) -> Any:
-    number = {"format": "%.6g"} if control.kind == "optional_number" else {}
-    return st.number_input(**texts, **_bounds(control), **number, key=key_of(field.name), placeholder=t("default"))
-
-
-def _choice(field: Field, control: Control, texts: dict[str, str]) -> str:
-    return st.selectbox(**texts, options=field.choices, key=key_of(field.name))
-
-
-def _number(field: Field, control: Control, texts: dict[str, str]) -> Any:
-    key = key_of(field.name)
-    if not control.words:
-        return st.number_input(**texts, **_bounds(control), format="%.6g", key=key)
-    mode = st.pills(
-        **texts,
-        options=(NUMBER, *control.words),
-        key=key_of(field.name, "mode"),
-        required=True,
-        format_func=lambda word: t("number") if word == NUMBER else word,
-    )
-    if mode != NUMBER:
-        return mode
-    st.session_state.setdefault(key, FIELDS[field.name].default)
-    return st.number_input(
-        texts["label"],
-        **_bounds(control),
-        format="%.6g",
-        key=key,
-        label_visibility="collapsed",
-    )
-
-
-def _widths(field: Field, control: Control, texts: dict[str, str]) -> Any:
-    several = st.session_state[key_of(field.name, "list")].strip()
-    one = st.number_input(**texts, **_bounds(control), key=key_of(field.name), disabled=bool(several))
-    return read_value(field.name, several.replace(" ", "")) if several else one
-
-
-def _width_list() -> None:
-    """The second widget of the width: one number per layer."""
-    st.text_input(
-        t("Widths, one per layer"),
-        key=key_of("width", "list"),
-        placeholder=t("the same everywhere"),
-        help=t("As many numbers as layers, separated by commas. Empty: the width above, in every layer."),
-    )
-
-
-def _text(field: Field, control: Control, texts: dict[str, str]) -> Any:
-    return read_value(field.name, st.text_input(**texts, key=key_of(field.name), placeholder=""))
-
-
-WIDGETS: dict[str, Callable[[Field, Control, dict[str, str]], Any]] = {
-    "slider": _slider,
-    "int": _int,
-    "optional_int": _optional,
-    "optional_number": _optional,
-    "choice": _choice,
-    "number": _number,
-    "widths": _widths,
-    "text": _text,
-}
-
-
-# --- the sidebar -------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -262,29 +46,55 @@ class Question:
     error: SpecError | None = None
 
 
-def sidebar() -> None:
-    """Draw the controls, keep the question for the page, and write the address bar."""
-    if state.url_changed():
+def ask(page: str = "") -> None:
+    """Read the question off the address bar or the widgets, and write the address bar. Draws nothing.
+
+    ``page`` is the page's address. Whatever the widgets hold is known before they are drawn, so a page can answer
+    before the sidebar is drawn once more.
+    """
+    moved = state.page_changed(page)
+    if state.url_changed(moved):
         spec, settings = state.read_url()
         load(spec)
         load_settings(settings)
-    with st.sidebar:
-        if PRESETS:
-            _preset_picker()
-        slots, error = _groups()
-        settings = _measurement()
-        st.button(t("Reset"), icon=theme.ICONS["reset"], on_click=load, args=(Spec(),), width="stretch")
-    spec = None
-    if error is None:
-        try:
-            spec = Spec(**st.session_state["values"])
-        except SpecError as caught:
-            error = caught
-    if error is not None:
-        slots.get(error.field, st.sidebar).error(spec_error_text(error), icon=theme.ICONS["error"])
+    elif moved:  # Streamlit gives some widgets back at their lowest value
+        widgets.restore()
+        load_settings(question().settings)
+    settings = Settings(**{name: st.session_state[f"setting_{name}"] for name in state.READERS})
+    spec, error = _read()
     if spec is not None:
         state.write_url(spec, settings)
+    if error is not None and error.field in FIELDS and (part := part_of(FIELDS[error.field])):
+        st.session_state[part] = True  # what is wrong must be seen
     st.session_state["question"] = Question(spec, settings, error)
+    st.session_state["sidebar_due"] = True
+
+
+def _read() -> tuple[Spec | None, SpecError | None]:
+    """The Spec that the widgets hold, or the first thing that is wrong; a text that is no value keeps the last one."""
+    values = st.session_state["values"]
+    error: SpecError | None = None
+    for name, field in FIELDS.items():
+        try:
+            values[name] = widgets.value_of(field)
+        except SpecError as caught:
+            error = error or caught
+    try:
+        return (Spec(**values), None) if error is None else (None, error)
+    except SpecError as caught:
+        return None, caught
+
+
+def sidebar() -> None:
+    """Draw the controls: presets, fields by group, the measurement, and Reset. Once a run, however often called."""
+    if st.session_state.pop("sidebar_due", None) is None:
+        return
+    asked = question()
+    with st.sidebar, st.container(gap="xsmall"):
+        _presets(asked.spec)
+        _groups(asked.error)
+        _measurement()
+        st.button(t("Reset"), icon=theme.ICONS["reset"], on_click=_reset, width="stretch")
 
 
 def question() -> Question:
@@ -292,87 +102,155 @@ def question() -> Question:
     return st.session_state["question"]
 
 
-def _groups() -> tuple[dict[str, Any], SpecError | None]:
-    """All fields by group, the rarer ones under "More"; the slot under each for its error, and the first error."""
-    slots: dict[str, Any] = {}
-    errors = []
-    closed = []
-    for group in dict.fromkeys(field.group for field in FIELDS.values()):
-        members = [f for f in FIELDS.values() if f.group == group and not control_of(f).more]
-        if group in OPEN_GROUPS:
-            st.markdown(f"**{t(GROUPS[group])}**")
-            errors.append(_fields(members, slots))
-        else:
-            closed.append((t(GROUPS.get(group, group)), members))
-    with st.expander(t("More")):
-        _width_list()
-        errors.append(_fields([f for f in FIELDS.values() if control_of(f).more], slots))
-    for title, members in closed:
-        with st.expander(title):
-            errors.append(_fields(members, slots))
-    return slots, next((error for error in errors if error is not None), None)
+def load(spec: Spec) -> None:
+    """Set all fields to this Spec. Call it before the sidebar is drawn, or from a callback."""
+    widgets.load(spec)
+    for key, matters in _closed_parts().items():
+        st.session_state[key] = matters
 
 
-def _active(field: Field) -> bool:
-    return control_of(field).active(st.session_state["values"])
+def load_settings(settings: Settings) -> None:
+    """Set the measurement's widgets."""
+    for name in state.READERS:
+        st.session_state[f"setting_{name}"] = getattr(settings, name)
 
 
-def _fields(members: list[Field], slots: dict[str, Any]) -> SpecError | None:
-    error: SpecError | None = None
-    for field in members:
-        if not _active(field):
-            continue
-        try:
-            value = _draw(field)
-            if value is not None or field.default is None:  # an emptied number keeps its last value
-                st.session_state["values"][field.name] = value
-        except SpecError as caught:
-            error = error or caught
-        slots[field.name] = st.container()
-    return error
+def _reset() -> None:
+    load(Spec())
+    load_settings(Settings())
+    state.dismiss_notices()
 
 
-def _preset_picker() -> None:
-    """Named questions; choosing one sets all fields."""
+# --- presets -----------------------------------------------------------------------------------------------
 
-    def choose() -> None:
-        code = st.session_state["preset"]
-        if code is not None:
-            load(PRESETS[code].spec)
 
-    current = st.session_state.get("preset")
-    if current is not None and PRESETS[current].spec != _current_spec():
-        st.session_state["preset"] = current = None
-    st.selectbox(
-        t("Start from"),
-        options=list(PRESETS),
-        index=None,
-        format_func=lambda code: t(PRESETS[code].title),
-        key="preset",
-        on_change=choose,
-        placeholder=t("a preset"),
+def _presets(spec: Spec | None) -> None:
+    """The three first-view presets, the numbered experiments, and the sentence of the one that shows."""
+    shown = _shown_preset(spec)
+    st.session_state["preset_first"] = shown if shown in FIRST_VIEW else None
+    st.session_state["preset_experiment"] = shown if shown in EXPERIMENTS else None
+    st.pills(
+        t("Preset"),
+        options=list(FIRST_VIEW),
+        format_func=lambda code: t(FIRST_VIEW[code]),
+        key="preset_first",
+        on_change=_choose,
+        args=("preset_first",),
+        help=t("Three states of a ReLU network of 50 layers."),
     )
-    if current is not None:
-        st.caption(t(PRESETS[current].sentence))
+    st.selectbox(
+        t("Experiment"),
+        options=EXPERIMENTS,
+        index=None,
+        format_func=_experiment_title,
+        key="preset_experiment",
+        on_change=_choose,
+        args=("preset_experiment",),
+        placeholder=t("choose one"),
+        help=t("The classic experiments by their numbers: mostly 100 layers of 400 units and a batch of 16."),
+    )
+    if shown is not None:
+        st.caption(t(PRESETS[shown].sentence))
 
 
-def _current_spec() -> Spec | None:
-    asked = st.session_state.get("question")
-    return asked.spec if asked is not None else None
+def _shown_preset(spec: Spec | None) -> str | None:
+    """The preset that is this Spec; the one chosen last where two are the same."""
+    chosen = st.session_state.get("preset")
+    alike = [code for code, preset in PRESETS.items() if preset.spec == spec]
+    return chosen if chosen in alike else next(iter(alike), None)
 
 
-def _measurement() -> Settings:
+def _choose(key: str) -> None:
+    """Callback of a picker; its last choice cannot be taken back, only replaced."""
+    code = st.session_state[key]
+    if code is not None:
+        st.session_state["preset"] = code
+        load(PRESETS[code].spec)
+
+
+def _experiment_title(code: str) -> str:
+    preset = PRESETS[code]
+    return " ".join(part for part in (preset.experiment, t(preset.title)) if part)
+
+
+# --- fields ------------------------------------------------------------------------------------------------
+
+
+def _groups(error: SpecError | None) -> None:
+    """All fields by group, and what is wrong under the field where it is."""
+    for group in dict.fromkeys(field.group for field in FIELDS.values()):
+        common, rare = _members(group, rare=False), _members(group, rare=True)
+        title = t(GROUPS.get(group, group))
+        if group in CLOSED_GROUPS:
+            _closed_part(title, common + rare, error)
+            continue
+        st.markdown(f"**{title}**")
+        _fields(common, error)
+        if rare:
+            _closed_part(t(RARE.get(group, mark("More"))), rare, error)
+
+
+def _members(group: str, rare: bool) -> list[Field]:
+    return [f for f in FIELDS.values() if f.group == group and control_of(f).rare == rare]
+
+
+def part_of(field: Field) -> str:
+    """The closed part that holds this field: its session key, which says whether it is open; "" where none does."""
+    if field.group in CLOSED_GROUPS:
+        return f"open_{field.group}"
+    return f"open_{field.group}_rare" if control_of(field).rare else ""
+
+
+def _closed_part(title: str, members: list[Field], error: SpecError | None) -> None:
+    """Fields that are asked for more rarely. They are drawn only while the part is open: a page of fewer widgets is
+    there sooner."""
+    with st.expander(title, key=part_of(members[0]), on_change="rerun") as part:
+        if part.open:
+            if members[0].group == "network":
+                widgets.width_list()
+            _fields(members, error)
+
+
+def _closed_parts() -> dict[str, bool]:
+    """The session key of every closed part, and whether the loaded Spec says something there: then it opens."""
+    values = st.session_state["values"]
+    parts = {
+        "open_network_rare": isinstance(values["width"], tuple),
+        "open_data": values["norm"] == "batch",  # its statistics are taken over the batch there
+    }
+    for name, field in FIELDS.items():
+        if part := part_of(field):
+            parts[part] = parts.get(part, False) or (values[name] != field.default and widgets.active(field))
+    return parts
+
+
+def _fields(members: list[Field], error: SpecError | None) -> None:
+    """Draw those of these fields that matter; two half-wide ones in a row share a line."""
+    shown = [field for field in members if widgets.active(field)]
+    while shown:
+        pair = len(shown) > 1 and control_of(shown[0]).half and control_of(shown[1]).half
+        line, shown = shown[: 1 + pair], shown[1 + pair :]
+        if pair:
+            for field, column in zip(line, st.columns(2, gap="small"), strict=True):
+                with column:
+                    widgets.draw(field)
+        else:
+            widgets.draw(line[0])
+            control_of(line[0]).below(st.session_state["values"])
+        if error is not None and error.field in [field.name for field in line]:
+            st.error(spec_error_text(error), icon=theme.ICONS["error"])
+
+
+def _measurement() -> None:
     """How many networks, which seed and number format."""
-    with st.expander(t("Measurement"), expanded=False):
-        networks = st.number_input(
-            t("Networks"),
-            1,
-            state.MAX_NETWORKS,
-            step=8,
-            key="setting_networks",
-            help=_sentence(t(HELP["networks"])),
+    with st.expander(t("Measurement"), key="open_measurement", on_change="rerun") as part:
+        if not part.open:
+            return
+        helps = {name: widgets.with_default(t(text), str(getattr(Settings(), name))) for name, text in HELP.items()}
+        left, right = st.columns(2)
+        keep: dict[str, Any] = {"persist_state": "session"}
+        left.number_input(
+            t("Networks"), 1, state.MAX_NETWORKS, step=8, key="setting_networks", help=helps["networks"], **keep
         )
-        seed = st.number_input(t("Seed"), 0, 2**31 - 1, step=1, key="setting_seed", help=_sentence(t(HELP["seed"])))
-        dtype = st.selectbox(t("Number format"), state.DTYPES, key="setting_dtype", help=_sentence(t(HELP["dtype"])))
-    shown = {name: st.session_state[f"setting_{name}"] for name in ("moment", "statistic")}
-    return replace(Settings(), networks=networks, seed=seed, dtype=dtype, **shown)
+        right.number_input(t("Seed"), 0, 2**31 - 1, step=1, key="setting_seed", help=helps["seed"], **keep)
+        st.selectbox(t("Number format"), state.DTYPES, key="setting_dtype", help=helps["dtype"], **keep)

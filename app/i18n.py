@@ -16,6 +16,11 @@ def translation() -> gettext.NullTranslations:
     return _ENGLISH
 
 
+def language() -> str:
+    """The code of this run's language."""
+    return "en"
+
+
 def t(msgid: str, **values: Any) -> str:
     """The text of this message in the language of the run, with its named values filled in."""
     text = translation().gettext(msgid)

@@ -18,7 +18,12 @@ from app.views import explore  # noqa: E402
 
 def main() -> None:
     """Page frame: settings of the page, navigation, the shared sidebar, then the chosen page."""
-    st.set_page_config(page_title=t("gradcore explorer"), page_icon=theme.APP_ICON, layout="wide")
+    st.set_page_config(
+        page_title=t("gradcore explorer"),
+        page_icon=theme.APP_ICON,
+        layout="wide",
+        initial_sidebar_state=theme.SIDEBAR_WIDTH,
+    )
     page = st.navigation(
         [
             st.Page(
@@ -32,6 +37,7 @@ def main() -> None:
         ],
         position="top",
     )
+    controls.ask(page.url_path)
     controls.sidebar()
     page.run()
 

@@ -1,7 +1,7 @@
 """What the visitor asks: the Spec and the measurement's settings, kept in the session and in the URL.
 
 The URL is written by gradcore's one codec plus the few settings of the table below. Widgets are not bound to it: on
-the first run, and when the browser's Back button changes it, the URL is read and the widgets are set.
+the first run, and when a link or the browser's Back button changes it, the URL is read and the widgets are set.
 """
 
 from __future__ import annotations
@@ -87,21 +87,43 @@ def write_query(spec: Spec, settings: Settings) -> dict[str, str]:
     return query
 
 
-def url_changed() -> bool:
-    """Whether the URL is not the one this session wrote last: the first run, or the browser's Back button."""
-    return st.session_state.get("url") != dict(st.query_params)
+def page_changed(page: str) -> bool:
+    """Whether this run shows another page than the last one; to be asked once a run."""
+    before = st.session_state.get("page", page)
+    st.session_state["page"] = page
+    return page != before
+
+
+def url_changed(moved: bool) -> bool:
+    """Whether the URL asks for something new: the first run, a link followed, or the browser's Back button.
+
+    A page that was ``moved`` to comes without parameters: that asks for nothing.
+    """
+    query = dict(st.query_params)
+    return st.session_state.get("url") != query and not (moved and not query)
 
 
 def read_url() -> tuple[Spec, Settings]:
     """Spec and settings of the URL; what it refuses is kept as notices."""
-    spec, settings, refused = read_query(dict(st.query_params))
+    query = {name: st.query_params.get_all(name) for name in st.query_params}
+    twice = {name: values for name, values in query.items() if len(set(values)) > 1}
+    spec, settings, refused = read_query({name: values[0] for name, values in query.items() if name not in twice})
+    refused += [SpecError(name, ", ".join(values), "one value") for name, values in twice.items()]
     st.session_state["notices"] = [spec_error_text(error) for error in refused]
     st.session_state["url"] = dict(st.query_params)
+    st.session_state["url_means"] = (spec, settings)
     return spec, settings
 
 
 def write_url(spec: Spec, settings: Settings) -> None:
-    """Put this question into the address bar."""
+    """Put this question into the address bar.
+
+    A link that was opened stays as it was written while it means this question: replacing it would put an entry into
+    the browser's history from which its Back button only leads to the link again.
+    """
+    if st.session_state.get("url_means") == (spec, settings) and dict(st.query_params) == st.session_state["url"]:
+        return
+    st.session_state["url_means"] = None
     query = write_query(spec, settings)
     if dict(st.query_params) != query:
         st.query_params.from_dict(query)
@@ -114,5 +136,6 @@ def notices() -> list[str]:
 
 
 def dismiss_notices() -> None:
-    """Forget the notices."""
+    """Forget the notices, and what the URL said that was refused."""
     st.session_state["notices"] = []
+    st.session_state["url_means"] = None

@@ -6,6 +6,10 @@ from pathlib import Path
 
 CHART_HEIGHT = 330
 METRIC_MIN_WIDTH = 165  # px: four in a row on a desktop, two on a phone
+METRIC_HEIGHT = 104  # px: known before the cards are there, so that nothing jumps when they come
+SIDEBAR_WIDTH = 300  # px: the three presets fit on one line
+GLIMPSE_WIDTH = 213  # px: 3 for each of the 8 x 8 pixels of 8 images and the 7 gaps between them
+GLIMPSE_ENLARGE = 12  # 4 image pixels to a px, for screens of any density
 
 APP_ICON = Path(__file__).with_name("favicon.png")  # a material icon would be fetched from the network
 ICONS = {
@@ -15,7 +19,7 @@ ICONS = {
     "unsupported": ":material/info:",
     "error": ":material/error:",
     "notice": ":material/warning:",
-    "table": ":material/table_rows:",
-    "code": ":material/code:",
     "reset": ":material/restart_alt:",
+    "fix": ":material/build:",
+    "undo": ":material/undo:",
 }

@@ -1,6 +1,7 @@
 """``python -m benchmarks``: run every benchmark and print one table (medians of repeated runs, one core).
 
-Figures are comparable only within one run of one machine; ratios are what counts.
+Figures are comparable only within one run of one machine; ratios are what counts. ``python -m benchmarks.pages`` times
+the explorer's pages in a browser, beside an empty Streamlit app.
 """
 
 from __future__ import annotations

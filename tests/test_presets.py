@@ -49,6 +49,7 @@ def test_names_titles_and_sentences(preset: Preset) -> None:
     assert preset.title.strip()
     assert preset.sentence.endswith(".")
     assert not re.search(r"\. [A-Z]", preset.sentence), "one sentence"
+    assert not set(preset.title + preset.sentence) & set("*$[]<`~\\"), "the same words as text and as Markdown"
     assert preset.experiment in EXPERIMENTS | {""}
 
 
