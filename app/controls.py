@@ -249,8 +249,9 @@ def _measurement() -> None:
         helps = {name: widgets.with_default(t(text), str(getattr(Settings(), name))) for name, text in HELP.items()}
         left, right = st.columns(2)
         keep: dict[str, Any] = {"persist_state": "session"}
+        number = {**keep, **widgets.KEPT}
         left.number_input(
-            t("Networks"), 1, state.MAX_NETWORKS, step=8, key="setting_networks", help=helps["networks"], **keep
+            t("Networks"), 1, state.MAX_NETWORKS, step=8, key="setting_networks", help=helps["networks"], **number
         )
-        right.number_input(t("Seed"), 0, 2**31 - 1, step=1, key="setting_seed", help=helps["seed"], **keep)
+        right.number_input(t("Seed"), 0, 2**31 - 1, step=1, key="setting_seed", help=helps["seed"], **number)
         st.selectbox(t("Number format"), state.DTYPES, key="setting_dtype", help=helps["dtype"], **keep)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from pathlib import Path
 
 CHART_HEIGHT = 330
@@ -11,7 +12,8 @@ SIDEBAR_WIDTH = 300  # px: the three presets fit on one line
 GLIMPSE_WIDTH = 213  # px: 3 for each of the 8 x 8 pixels of 8 images and the 7 gaps between them
 GLIMPSE_ENLARGE = 12  # 4 image pixels to a px, for screens of any density
 
-APP_ICON = Path(__file__).with_name("favicon.png")  # a material icon would be fetched from the network
+# A material icon would be fetched from the network, and a file from the server, which may have let go of it by then.
+APP_ICON = "data:image/png;base64," + b64encode(Path(__file__).with_name("favicon.png").read_bytes()).decode()
 ICONS = {
     "explore": ":material/stacked_line_chart:",
     "measure": ":material/science:",

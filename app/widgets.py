@@ -20,6 +20,7 @@ from gradcore.spec import Spec
 
 Values = dict[str, Any]
 NUMBER = "number"
+KEPT: dict[str, Any] = {"required": True}  # of an emptied number, the last one stays in force
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ CONTROLS: dict[str, Control] = {
         mark("Position of the norm"), mark("Before the activation or after it."), "pills", active=_normalized
     ),
     "norm_gamma": Control(
-        mark("Norm scale γ"),
+        mark("Scale γ"),
         mark("Factor on the normalized values."),
         "number",
         -1e6,
@@ -144,7 +145,7 @@ CONTROLS: dict[str, Control] = {
         half=True,
     ),
     "norm_beta": Control(
-        mark("Norm shift β"),
+        mark("Shift β"),
         mark("Added to the normalized values; an rms norm has none."),
         "number",
         -1e6,
@@ -272,8 +273,8 @@ def restore() -> None:
 
 
 def value_of(field: Field) -> Any:
-    """The value that the widgets of a field hold, before they are drawn; the last one where they are hidden or where
-    a number was emptied. Raises SpecError where a text is not a value."""
+    """The value that the widgets of a field hold, before they are drawn; the last one where they are hidden. Raises
+    SpecError where a text is not a value."""
     control, held = control_of(field), st.session_state
     key, mode = key_of(field.name), key_of(field.name, "mode")
     last = held["values"][field.name]
@@ -285,7 +286,7 @@ def value_of(field: Field) -> Any:
         return read_value(field.name, several.replace(" ", ""))
     if control.words and held[mode] != NUMBER:
         return held[mode]
-    if key in held and (held[key] is not None or field.default is None):
+    if key in held:
         return held[key]
     return field.default if isinstance(last, (str, tuple)) else last  # a number again after a word or a list
 
@@ -302,18 +303,13 @@ def draw(field: Field) -> None:
     """The widgets of one field."""
     control = control_of(field)
     state = _widget_state(control, field.name, st.session_state["values"][field.name])
-    for key, value in state.items():
-        if st.session_state.get(key) is None:  # hidden so far, or a number that was emptied
-            st.session_state[key] = value
+    for key, value in state.items():  # a widget that was hidden has lost its state
+        st.session_state.setdefault(key, value)
     WIDGETS[control.kind](field, control, {"label": t(control.label), "help": help_text(field)})
 
 
 def _bounds(control: Control) -> dict[str, Any]:
     return {"min_value": control.low, "max_value": control.high, "step": control.step}
-
-
-def _number_bounds(control: Control) -> dict[str, Any]:
-    return {**_bounds(control), "value": None}  # an emptied number is None, not the lowest one
 
 
 def _slider(field: Field, control: Control, texts: dict[str, str]) -> None:
@@ -322,12 +318,12 @@ def _slider(field: Field, control: Control, texts: dict[str, str]) -> None:
 
 
 def _int(field: Field, control: Control, texts: dict[str, str]) -> None:
-    st.number_input(**texts, **_number_bounds(control), key=key_of(field.name))
+    st.number_input(**texts, **_bounds(control), **KEPT, key=key_of(field.name))
 
 
 def _optional(field: Field, control: Control, texts: dict[str, str]) -> None:
     number = {"format": "%.6g"} if control.kind == "optional_number" else {}
-    st.number_input(**texts, **_number_bounds(control), **number, key=key_of(field.name), placeholder=t("default"))
+    st.number_input(**texts, **_bounds(control), **number, value=None, key=key_of(field.name), placeholder=t("default"))
 
 
 def _choice(field: Field, control: Control, texts: dict[str, str]) -> None:
@@ -341,7 +337,7 @@ def _pills(field: Field, control: Control, texts: dict[str, str]) -> None:
 def _number(field: Field, control: Control, texts: dict[str, str]) -> None:
     key = key_of(field.name)
     if not control.words:
-        st.number_input(**texts, **_number_bounds(control), format="%.6g", key=key)
+        st.number_input(**texts, **_bounds(control), **KEPT, format="%.6g", key=key)
         return
     mode = st.pills(
         **texts,
@@ -351,12 +347,14 @@ def _number(field: Field, control: Control, texts: dict[str, str]) -> None:
         format_func=lambda word: t("number") if word == NUMBER else word,
     )
     if mode == NUMBER:
-        st.number_input(texts["label"], **_number_bounds(control), format="%.6g", key=key, label_visibility="collapsed")
+        st.number_input(
+            texts["label"], **_bounds(control), **KEPT, format="%.6g", key=key, label_visibility="collapsed"
+        )
 
 
 def _widths(field: Field, control: Control, texts: dict[str, str]) -> None:
     several = bool(st.session_state[key_of(field.name, "list")].strip())
-    st.number_input(**texts, **_number_bounds(control), key=key_of(field.name), disabled=several)
+    st.number_input(**texts, **_bounds(control), **KEPT, key=key_of(field.name), disabled=several)
 
 
 def width_list() -> None:

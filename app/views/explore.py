@@ -35,6 +35,7 @@ def page() -> None:
     measured = measuring.at_hand(tools, found, settings)
     runs = measuring.announce(tools, drawings, found, measured, settings)
     fill(measured, measuring.waiting_text(spec, settings), runs)
+    controls.sidebar()  # after the answer, before anything slow
     tab.draw(found, measured, settings)
     verdict_box.fill_fixes(box, found)
     if not runs:

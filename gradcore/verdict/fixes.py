@@ -157,7 +157,11 @@ def _values(old: Spec, new: Spec) -> dict[str, str | Message]:
 
 
 def _start(spec: Spec) -> dict[str, str]:
-    return {"init": spec.init, "gain": spec.gain if isinstance(spec.gain, str) else f"{spec.gain:.4g}"}
+    from gradcore.theory.critical import resolve_gain
+
+    if not isinstance(spec.gain, str):
+        return {"init": spec.init, "gain": f"{spec.gain:.4g}"}
+    return {"init": spec.init, "gain": f"{spec.gain} (sigma_w = {resolve_gain(spec).sigma_w:.4g})"}
 
 
 def _parameters(spec: Spec) -> int:

@@ -110,5 +110,3 @@ def test_another_page_asks_the_same(chromium) -> None:
         visit.page.get_by_text("two: 51 tanh, seed 3").wait_for()
         visit.page.go_back()
         visit.page.get_by_text("two: 50 tanh, seed 3").wait_for()
-        visit.page.go_back()
-        visit.page.get_by_text("one: 50 tanh, seed 3").wait_for()

@@ -12,9 +12,15 @@ CARD = '[data-testid="stMetric"]'
 TABS = '[data-testid="stTabs"]'
 UNASKED = "?depth=60&width=700&networks=2&seed=9"  # 1 to 2 s: more than is measured unasked
 
-# How far a card's texts are cut off: px
-CUT = """cards => cards.flatMap(card => [...card.querySelectorAll('p')]
-    .map(text => [text.textContent, Math.max(text.scrollWidth - text.clientWidth, 0)]))"""
+# How far a card's texts reach beyond the narrowest of the boxes around them: px
+CUT = """cards => cards.flatMap(card => [...card.querySelectorAll('p')].map(text => {
+    const range = document.createRange();
+    range.selectNodeContents(text);
+    let right = Infinity;
+    for (let box = text; box !== card.parentElement; box = box.parentElement)
+        if (getComputedStyle(box).display !== 'inline') right = Math.min(right, box.getBoundingClientRect().right);
+    return [text.textContent, Math.max(0, Math.round(range.getBoundingClientRect().right - right))];
+}))"""
 
 
 def bottom(locator) -> float:
@@ -89,8 +95,11 @@ def test_a_phone_shows_verdict_and_fix_first_and_cuts_nothing_off(chromium, serv
         cards = [card.bounding_box() for card in visit.page.locator(CARD).all()]
         assert len({card["x"] for card in cards}) == len({card["y"] for card in cards}) == 2
         texts = visit.page.locator(CARD).evaluate_all(CUT)
-        assert len(texts) >= 12
+        assert len(texts) == 12
         assert all(cut == 0 for _, cut in texts), texts
+        delta = visit.page.locator(CARD).locator("p").nth(2)
+        delta.evaluate("text => text.textContent += ' and so on'")
+        assert visit.page.locator(CARD).evaluate_all(CUT)[2][1] > 0  # so that the check above can fail
         assert visit.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
         assert visit.complaints == []
 
