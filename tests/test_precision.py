@@ -44,7 +44,7 @@ def test_overflow_against_torch(dtype: str, std: float, depth: int) -> None:
     assert np.mean(first == predicted) >= 0.75
 
 
-@pytest.mark.parametrize(("dtype", "depth"), [("float32", 70), ("float16", 16), ("bfloat16", 60)])
+@pytest.mark.parametrize(("dtype", "depth"), [("float32", 70), ("float16", 16)])
 def test_underflow_against_torch(dtype: str, depth: int) -> None:
     from gradcore.measure.plain import plain_run
 
@@ -52,6 +52,22 @@ def test_underflow_against_torch(dtype: str, depth: int) -> None:
     predicted = gc.predict(spec).precision[dtype].forward_underflow
     zero = plain_run(spec, (0, 1, 2, 3), 0, dtype).first_zero
     assert np.all(np.abs(zero - predicted) <= 1), zero
+
+
+def test_bfloat16_underflow_against_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processors with bfloat16 arithmetic of their own flush below its normal range (predicted: the earlier layer);
+    others keep its subnormals down to 2^-133, and lose the signal where those end."""
+    from gradcore.measure.plain import plain_run
+    from gradcore.theory import precision
+
+    spec = _spec(0.01, 64)
+    flushed = gc.predict(spec).precision["bfloat16"].forward_underflow
+    largest, _, by_product = precision.RANGES["bfloat16"]
+    monkeypatch.setitem(precision.RANGES, "bfloat16", (largest, -134 * precision.LN2, by_product))
+    gradual = gc.predict(spec).precision["bfloat16"].forward_underflow
+    assert flushed + 2 < gradual
+    zero = plain_run(spec, (0, 1, 2, 3), 0, "bfloat16").first_zero
+    assert np.all(np.abs(zero - flushed) <= 1) or np.all(np.abs(zero - gradual) <= 1), zero
 
 
 def test_gradient_underflow_against_torch() -> None:

@@ -25,7 +25,7 @@ LN2 = math.log(2.0)
 RANGES: dict[str, tuple[float, float, bool]] = {
     "float64": (math.log(np.finfo(np.float64).max), -1075 * LN2, True),
     "float32": (math.log(float(np.finfo(np.float32).max)), -150 * LN2, True),
-    "bfloat16": (math.log(3.3895313892515355e38), -126 * LN2, True),  # below its normal range products flush to 0
+    "bfloat16": (math.log(3.3895313892515355e38), -126 * LN2, True),  # the first machines to lose it flush below 2^-126
     "float16": (math.log(65504.0), -25 * LN2, False),  # accumulated in float32, rounded once
 }
 
