@@ -29,6 +29,7 @@ GROUPS = {
     "data": mark("Data and loss"),
 }
 CLOSED_GROUPS = ("data",)
+HELD = ("field_", "setting_", "open_")  # how the keys of the sidebar's widgets begin
 RARE = {"network": mark("Layer widths"), "initialization": mark("Biases")}
 HELP = {
     "networks": mark("Number of random networks that are drawn and measured."),
@@ -60,6 +61,8 @@ def ask(page: str = "") -> None:
     elif moved:  # Streamlit gives some widgets back at their lowest value
         widgets.restore()
         load_settings(question().settings)
+    elif not st.session_state.get("sidebar_drawn", True):
+        _hold()
     settings = Settings(**{name: st.session_state[f"setting_{name}"] for name in state.READERS})
     spec, error = _read()
     if spec is not None:
@@ -67,7 +70,15 @@ def ask(page: str = "") -> None:
     if error is not None and error.field in FIELDS and (part := part_of(FIELDS[error.field])):
         st.session_state[part] = True  # what is wrong must be seen
     st.session_state["question"] = Question(spec, settings, error)
-    st.session_state["sidebar_due"] = True
+    st.session_state["sidebar_drawn"] = False
+
+
+def _hold() -> None:
+    """Let every widget be drawn with the value that it holds. One that a stopped run has not drawn would come at its
+    lowest value: Streamlit sends the browser a value that was set in the run that set it, or never."""
+    for key in st.session_state:
+        if str(key).startswith(HELD):
+            st.session_state[key] = st.session_state[key]
 
 
 def _read() -> tuple[Spec | None, SpecError | None]:
@@ -87,7 +98,7 @@ def _read() -> tuple[Spec | None, SpecError | None]:
 
 def sidebar() -> None:
     """Draw the controls: presets, fields by group, the measurement, and Reset. Once a run, however often called."""
-    if st.session_state.pop("sidebar_due", None) is None:
+    if st.session_state["sidebar_drawn"]:
         return
     asked = question()
     with st.sidebar, st.container(gap="xsmall"):
@@ -95,6 +106,7 @@ def sidebar() -> None:
         _groups(asked.error)
         _measurement()
         st.button(t("Reset"), icon=theme.ICONS["reset"], on_click=_reset, width="stretch")
+    st.session_state["sidebar_drawn"] = True
 
 
 def question() -> Question:

@@ -38,8 +38,8 @@ def main() -> None:
         position="top",
     )
     controls.ask(page.url_path)
+    page.run()  # draws the sidebar itself, once its answer stands
     controls.sidebar()
-    page.run()
 
 
 main()

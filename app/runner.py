@@ -1,8 +1,8 @@
 """Computing for the pages: cached predictions, and measurements that stop at any moment and resume.
 
-The page's own run measures, in its script thread. Every ``st`` call is a point where Streamlit may end that run, and
-between layers one is made every 0.1 s: Cancel, a changed control and a closed tab stop it there. Finished networks are
-kept for all sessions (app/store.py), so the next run goes on from them; of an interrupted network nothing is kept.
+The page's own run measures, in its script thread. Between layers it asks Streamlit whether it should end: Cancel, a
+changed control and a closed tab stop it there. Finished networks are kept for all sessions (app/store.py), so the next
+run goes on from them; of an interrupted network nothing is kept.
 Only importing torch has a thread of its own, because an import cannot be interrupted.
 """
 
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from gradcore.profile import Profile
 
 AUTO_SECONDS = 1.0  # what is measured without being asked
-POLL = 0.1  # seconds between two points where Streamlit may stop a measurement
+POLL = 0.05  # seconds between two points where Streamlit may stop a measurement
+FIRST_PICTURE = 0.6  # seconds that a browser gets to draw the first charts
+REDRAW = 0.5  # between two changes of the progress bar: the browser shows no new chart within 0.3 s of any other change
 SHOWN = ("log_g", "log_dw", "log_db", "chi", "correlation", "saturated", "dead", "notes", "precision")
 seconds, too_large = costs.seconds, costs.too_large  # what it will take
 
@@ -128,19 +130,41 @@ def measure(spec: Spec, settings: Settings) -> Measurement:
     return measured
 
 
+def may_stop_here() -> None:
+    """Let Streamlit end this run if it was told to; any use of its session's state is such a point, and the only kind
+    that sends nothing to the browser."""
+    st.session_state.get("cancelled")
+
+
+def let_it_be_drawn() -> None:
+    """On the first run of a visit, send nothing more for a moment.
+
+    A browser that has just opened the page still loads the code of every kind of element, and puts off what it has
+    ready for as long as more keeps coming: with this pause the charts are there one to two seconds sooner, and
+    everything after them is there sooner too.
+    """
+    if st.session_state.get("drawn_before"):
+        return
+    st.session_state["drawn_before"] = True
+    until = time.monotonic() + FIRST_PICTURE
+    while time.monotonic() < until:
+        time.sleep(POLL)
+        may_stop_here()
+
+
 class _Progress:
-    """The progress bar of a run. Where it is touched, every POLL seconds, Streamlit may stop the run."""
+    """The progress bar of a run. Every POLL seconds Streamlit may stop the run there, every REDRAW seconds it moves."""
 
     def __init__(self, spec: Spec, settings: Settings, ready: int) -> None:
         self._modelled = costs.modelled_seconds(spec, settings.dtype)
         self._expected = costs.seconds(spec, 1, settings.dtype)  # seconds per network
         self._total, self._ready, self._share = settings.networks, ready, 0.0
-        self._began = self._touched = time.monotonic()
+        self._began = self._touched = self._drawn = time.monotonic()
         self._bar = st.progress(ready / self._total, text=self._text())
 
     def torch_starts(self) -> None:
-        """Called while torch is imported."""
-        self._bar.progress(self._ready / self._total, text=t("Starting torch …"))
+        """Called every POLL seconds while torch is imported."""
+        self._touch(t("Starting torch …"))
 
     def network_starts(self) -> None:
         """Called before each network."""
@@ -159,20 +183,24 @@ class _Progress:
         self._ready, self._share = self._ready + 1, 0.0
         self._touch()
 
-    def _touch(self) -> None:
+    def _touch(self, text: str | None = None) -> None:
         now = time.monotonic()
-        if now - self._touched >= POLL:
-            self._touched = now
-            self._bar.progress((self._ready + self._share) / self._total, text=self._text())
+        if now - self._touched < POLL:
+            return
+        self._touched = now
+        may_stop_here()
+        if now - self._drawn >= REDRAW:
+            self._drawn = now
+            self._bar.progress((self._ready + self._share) / self._total, text=text or self._text())
 
     def _text(self) -> str:
-        if self._touched == self._began:
+        if self._drawn == self._began:
             return t("Measured {done} of {total} networks", done=self._ready, total=self._total)
         return t(
             "Measured {done} of {total} networks in {elapsed}, about {left} to go",
             done=self._ready,
             total=self._total,
-            elapsed=seconds_text(self._touched - self._began),
+            elapsed=seconds_text(self._drawn - self._began),
             left=seconds_text(self._expected * (self._total - self._ready - self._share)),
         )
 

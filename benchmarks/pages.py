@@ -1,4 +1,4 @@
-"""``python -m benchmarks.pages``: how soon the explorer speaks, draws and answers, in a real browser.
+"""``python -m benchmarks.pages``: how soon the explorer speaks, draws, answers and stops, in a real browser.
 
 Beside two baselines on the same machine in the same run: an empty Streamlit app and one with a single chart. Times are
 taken inside the page, by its own clock, at the first frame that shows the thing. Needs Playwright and a Chromium
@@ -22,6 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.app.measuring import CANCEL, OFFER, cancel_latency, start
+
 ROOT = Path(__file__).resolve().parents[1]
 APPS = {"explorer": "app/main.py", "empty": "benchmarks/empty_app.py", "one chart": "benchmarks/one_chart_app.py"}
 LIMITS = {"words": 0.4, "chart": 0.6, "answer": 0.3}  # seconds more than the baseline
@@ -32,6 +34,8 @@ LABELS = {
     "answer": "changed control to new words",
 }
 UNASKED = "?depth=60&width=700&networks=64"  # too dear to be measured without being asked
+DEAR = "?depth=100&width=512&activation=tanh&init=trunc_normal&gain=2&networks=12"  # 10 s a network
+CANCEL_LIMIT = 0.5  # seconds from the click on Cancel until Measure can be pressed in its place
 PATIENCE = 90_000  # ms
 
 # On every frame until all is seen: the headline's words, and a chart that has been painted. Times in seconds since
@@ -146,6 +150,23 @@ def first_visit(browser: Any, name: str, server: Server) -> dict[str, float]:
         return {what: seconds_to(page, what) for what in ("words", "chart") if name != "empty" or what == "words"}
 
 
+def cancels(browser: Any, server: Server, repeats: int) -> tuple[float, list[float]]:
+    """Seconds that Cancel took while torch was still imported, and then within a network, at another place each
+    time. To be called on a server that has measured nothing yet."""
+    with visiting(browser, f"{server.address}/{DEAR}") as page:
+        page.get_by_role("button", name=OFFER).first.click()
+        page.get_by_role("button", name=CANCEL).wait_for()
+        page.wait_for_timeout(300)
+        importing = cancel_latency(page)
+        times = []
+        for repeat in range(repeats):
+            start(page)
+            page.wait_for_timeout(500 + 150 * repeat)
+            times.append(cancel_latency(page))
+            settle(page)
+        return importing, times
+
+
 def visit(browser: Any, name: str, server: Server, repeat: int) -> None:
     """One more of each time; every visit of the explorer asks for depths that no cache has seen."""
     question = f"?depth={40 + 2 * repeat}" if name == "explorer" else ""
@@ -178,6 +199,14 @@ def report(servers: dict[str, Server], first: dict[str, dict[str, float]]) -> in
     return missed
 
 
+def report_cancels(importing: float, times: list[float]) -> int:
+    """Print how soon Cancel took effect; returns 1 if the median missed its limit."""
+    over = statistics.median(times) > CANCEL_LIMIT
+    print(f"\nCancel to the button in its place, seconds: {_spread(times)}, limit {CANCEL_LIMIT:.2f}", end="")
+    print(f"{'  MISSED' if over else ''}; while torch was imported: {importing:.2f}")
+    return int(over)
+
+
 def _spread(times: list[float]) -> str:
     return f"{statistics.median(times):.2f} ({min(times):.2f}-{max(times):.2f})"
 
@@ -191,7 +220,7 @@ def find_chromium() -> str:
 
 
 def main() -> int:
-    """Run all visits in turns, print the table; exit status 1 if a limit was missed or torch was loaded too early."""
+    """Run all visits in turns, print the tables; exit status 1 if a limit was missed or torch was loaded too early."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.pages", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--repeats", type=int, default=5, help="visits of each app (default 5)")
     repeats = parser.parse_args().repeats
@@ -205,6 +234,7 @@ def main() -> int:
         servers = {name: stack.enter_context(serving(script)) for name, script in APPS.items()}
         first = {name: first_visit(browser, name, server) for name, server in servers.items()}
         early = servers["explorer"].loaded("libtorch")
+        importing, stopped = cancels(browser, servers["explorer"], repeats)
         for repeat in range(repeats):
             for name, server in servers.items():
                 visit(browser, name, server, repeat)
@@ -213,6 +243,7 @@ def main() -> int:
     loads = f"{before:.1f} before, {os.getloadavg()[0]:.1f} after"
     print(f"{repeats} visits each in turns, a fresh browser context each; {os.cpu_count()} cores, load {loads}\n")
     missed = report(servers, first)
+    missed += report_cancels(importing, stopped)
     print(f"\ntorch in the server before the first measurement: {'yes, MISSED' if early else 'no'}", end="")
     print(f"; after it: {'yes' if late else 'no (so this check says nothing)'}")
     return 1 if missed or early else 0

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from app import controls, state, theme
+from app import controls, runner, state, theme
 from app.i18n import t
 from app.parts import figures, measuring, numbers, tabs, verdict_box
 
@@ -35,6 +35,7 @@ def page() -> None:
     measured = measuring.at_hand(tools, found, settings)
     runs = measuring.announce(tools, drawings, found, measured, settings)
     fill(measured, measuring.waiting_text(spec, settings), runs)
+    runner.let_it_be_drawn()
     controls.sidebar()  # after the answer, before anything slow
     tab.draw(found, measured, settings)
     verdict_box.fill_fixes(box, found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -59,12 +60,27 @@ def chart(
         *_label_layers(happened, canvas, height, scale(moment), t),
         _hover(canvas, t),
     ]
-    return alt.LayerChart(layer=layers, title=t(canvas.panel.title), height=height)
+    return alt.LayerChart(data=_rows(canvas.table), layer=layers, title=t(canvas.panel.title), height=height)
+
+
+def _rows(table: pd.DataFrame) -> dict[str, Any]:
+    """A table as Vega reads it. Altair would look at every column of it again for every layer."""
+    import altair as alt
+
+    return {"values": json.loads(table.to_json(orient="records", double_precision=15))}
+
+
+def _row(**values: Any) -> alt.Chart:
+    """A chart of one row of its own, not of the table that the others share."""
+    import altair as alt
+
+    return alt.Chart({"values": [values]})
 
 
 @dataclass(frozen=True)
 class _Canvas:
-    """What every layer of a chart shares: the data, the axes, and ``names``, the legend's text of each series.
+    """What every layer of a chart shares: the data (the chart's own), the axes, and ``names``, the legend's text of
+    each series.
 
     ``also`` holds the columns of further numbers in the tooltip, with their titles."""
 
@@ -133,7 +149,7 @@ def _canvas(
     x = axes.layer_axis(depth, t)
     domain = axes.value_domain(table)
     y = axes.value_axis(panel, moment, depth, domain, t)
-    return _Canvas(panel, depth, table, alt.Chart(table).encode(x=x), x, y, domain, names, also)
+    return _Canvas(panel, depth, table, alt.Chart().encode(x=x), x, y, domain, names, also)
 
 
 def _both_texts(table: pd.DataFrame, t: Translate) -> list[str]:
@@ -154,15 +170,14 @@ def _alone(table: pd.DataFrame, column: str) -> bool:
 def _usable_layer(canvas: _Canvas, moment: str) -> Iterator[alt.Chart]:
     """The range of gradients that can share a learning rate with the last layer, where the axis reaches beyond it."""
     import altair as alt
-    import pandas as pd
 
     edge = _usable_edge(scale(moment))
     low, high = canvas.domain
     if not canvas.panel.usable or (low >= -edge and high <= edge):
         return
-    place = pd.DataFrame({"usable_low": [max(-edge, low)], "usable_high": [min(edge, high)]})
-    area = alt.Chart(place).mark_rect(color=NEUTRAL, opacity=0.14, aria=False)
-    yield area.encode(y=canvas.curve("usable_low"), y2=alt.Y2("usable_high"))
+    place = _row(usable_low=max(-edge, low), usable_high=min(edge, high))
+    area = place.mark_rect(color=NEUTRAL, opacity=0.14, aria=False)
+    yield area.encode(y=canvas.curve("usable_low"), y2=alt.Y2(field="usable_high"))
 
 
 def _usable_edge(unit: float) -> float:
@@ -171,27 +186,23 @@ def _usable_edge(unit: float) -> float:
 
 def _reference(canvas: _Canvas) -> Iterator[alt.Chart]:
     """The rule at 1: where nothing is gained or lost."""
-    import altair as alt
-    import pandas as pd
-
-    rule = alt.Chart(pd.DataFrame({"one": [0.0]})).mark_rule(color=NEUTRAL, strokeDash=[2, 3], aria=False)
+    rule = _row(one=0.0).mark_rule(color=NEUTRAL, strokeDash=[2, 3], aria=False)
     yield rule.encode(y=canvas.curve("one"))
 
 
 def _predicted_layers(canvas: _Canvas) -> Iterator[alt.Chart]:
-    """The predicted line, and the edges of the band that theory gives for one random network."""
+    """The predicted line, and the band that theory gives for one random network."""
     import altair as alt
 
     if "predicted" not in canvas.table:
         return
     mine = canvas.of("predicted")
     color = canvas.channel(alt.Color)
-    for edge in ("band_low", "band_high"):
-        if edge in canvas.table:
-            thin = mine.mark_line(strokeWidth=1, strokeDash=[4, 3], opacity=0.7, aria=False)
-            if _alone(canvas.table, edge):
-                thin = mine.mark_point(shape="stroke", size=300, strokeWidth=1.5, aria=False)
-            yield thin.encode(y=canvas.curve(edge), color=color)
+    if "band_low" in canvas.table:
+        band = mine.mark_area(fillOpacity=0.07, strokeWidth=1, strokeDash=[4, 3], strokeOpacity=0.7, aria=False)
+        if _alone(canvas.table, "band_low"):
+            band = mine.mark_rule(strokeWidth=1, strokeDash=[4, 3], aria=False)
+        yield band.encode(y=canvas.curve("band_low"), y2=alt.Y2(field="band_high"), color=color)
     line = mine.mark_line(strokeWidth=2, aria=False)
     if _alone(canvas.table, "predicted"):
         line = mine.mark_point(shape="stroke", size=900, strokeWidth=3, opacity=1, aria=False)
@@ -209,7 +220,7 @@ def _measured_layers(canvas: _Canvas) -> Iterator[alt.Chart]:
     spread = mine.mark_area(opacity=0.25, aria=False)
     if _alone(canvas.table, "low"):
         spread = mine.mark_rule(opacity=0.4, strokeWidth=10, aria=False)
-    yield spread.encode(y=canvas.curve("low"), y2=alt.Y2("high"), color=color)
+    yield spread.encode(y=canvas.curve("low"), y2=alt.Y2(field="high"), color=color)
     every = math.ceil(len(canvas.table) / 60)
     shown = [int(layer) for layer in canvas.table["layer"].iloc[::every]]
     points = mine.transform_filter(alt.FieldOneOfPredicate("layer", shown)) if every > 1 else mine
@@ -232,10 +243,9 @@ def _factor_layers(canvas: _Canvas) -> Iterator[alt.Chart]:
 def _event_layers(happened: list[Event], canvas: _Canvas) -> Iterator[alt.Chart]:
     """A vertical rule at each event."""
     import altair as alt
-    import pandas as pd
 
     if happened:
-        places = pd.DataFrame({"layer": sorted({event.layer for event in happened})})
+        places = {"values": [{"layer": layer} for layer in sorted({event.layer for event in happened})]}
         yield alt.Chart(places).mark_rule(color=NEUTRAL, strokeWidth=1.5, aria=False).encode(x=canvas.x)
 
 
@@ -244,7 +254,6 @@ def _label_layers(
 ) -> Iterator[alt.Chart]:
     """The texts of the events and of the usable range, off the curves and off each other."""
     import altair as alt
-    import pandas as pd
 
     low, high = canvas.domain
     ends = axes.layer_ends(canvas.depth)
@@ -259,8 +268,7 @@ def _label_layers(
     # Only the first colour of the palette is dark enough for text on a light page and light enough on a dark one.
     color = alt.ExprRef(f"scale('color', {canvas.names['predicted']!r})")
     for label in placed:
-        row = pd.DataFrame({"layer": [label.layer], "text": [label.text], "top": [label.top]})
-        text = alt.Chart(row).mark_text(
+        text = _row(layer=label.layer, text=label.text, top=label.top).mark_text(
             align="left" if label.right else "right",
             baseline="top",
             dx=labels.GAP if label.right else -labels.GAP,

@@ -15,8 +15,16 @@ from pathlib import Path
 
 import pytest
 
+from app import runner
+
 ROOT = Path(__file__).resolve().parents[2]
 REQUIRED = os.environ.get("GRADCORE_REQUIRE_BROWSER") == "1"
+
+
+@pytest.fixture(autouse=True)
+def _no_browser_to_wait_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """AppTest runs the page in this process, where nothing draws it; the server below is another one."""
+    monkeypatch.setattr(runner, "FIRST_PICTURE", 0.0)
 
 
 def _give_up(reason: str) -> None:

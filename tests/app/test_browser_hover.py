@@ -42,6 +42,9 @@ def hover(visit: Visit, chart: int, across: float) -> list[list[int]]:
     """
     for _ in range(20):
         box = visit.page.locator(CHART).nth(chart).bounding_box()
+        if box is None:  # just being replaced
+            visit.page.wait_for_timeout(250)
+            continue
         x, y = box["x"] + box["width"] * across, box["y"] + box["height"] * 0.6
         visit.page.mouse.move(x - box["width"] * 0.2, y)
         visit.page.wait_for_timeout(100)

@@ -296,8 +296,8 @@ def test_the_bar_says_how_far_how_long_and_how_much_longer(monkeypatch: pytest.M
     values, words = zip(*texts, strict=True)
     assert values == (0.4, 0.4, 0.5, 0.6)
     assert words[0] == "Measured 2 of 5 networks" and words[1] == "Starting torch …"
-    assert words[2].startswith("Measured 2 of 5 networks in 2 s, about ")
-    assert words[3].startswith("Measured 3 of 5 networks in 4 s, about ")
+    assert words[2].startswith("Measured 2 of 5 networks in 3 s, about ")
+    assert words[3].startswith("Measured 3 of 5 networks in 5 s, about ")
 
 
 FAMILIES = [
