@@ -13,7 +13,7 @@ import streamlit as st  # noqa: E402
 
 from app import controls, theme  # noqa: E402
 from app.i18n import t  # noqa: E402
-from app.views import explore  # noqa: E402
+from app.pages import PAGES  # noqa: E402
 
 
 def main() -> None:
@@ -24,22 +24,19 @@ def main() -> None:
         layout="wide",
         initial_sidebar_state=theme.SIDEBAR_WIDTH,
     )
+    first = PAGES[0]
     page = st.navigation(
         [
             st.Page(
-                explore.page,
-                title=t("Explore"),
-                icon=theme.ICONS["explore"],
-                url_path="explore",
-                default=True,
-                help=t("One network: its signal forward and its gradient backward, predicted and measured."),
+                one.run, title=t(one.title), icon=one.icon, url_path=one.address, default=one is first, help=t(one.help)
             )
+            for one in PAGES
         ],
         position="top",
     )
     controls.ask(page.url_path)
-    page.run()  # draws the sidebar itself, once its answer stands
-    controls.sidebar()
+    page.run()
+    controls.sidebar()  # unless the page has drawn it already
 
 
 main()

@@ -65,8 +65,6 @@ def chart(
 
 def _rows(table: pd.DataFrame) -> dict[str, Any]:
     """A table as Vega reads it. Altair would look at every column of it again for every layer."""
-    import altair as alt
-
     return {"values": json.loads(table.to_json(orient="records", double_precision=15))}
 
 
@@ -199,14 +197,22 @@ def _predicted_layers(canvas: _Canvas) -> Iterator[alt.Chart]:
     mine = canvas.of("predicted")
     color = canvas.channel(alt.Color)
     if "band_low" in canvas.table:
-        band = mine.mark_area(fillOpacity=0.07, strokeWidth=1, strokeDash=[4, 3], strokeOpacity=0.7, aria=False)
+        edge = {"stroke": _color_of(canvas, "predicted"), "strokeWidth": 1, "strokeDash": [4, 3], "aria": False}
+        band = mine.mark_area(fillOpacity=0.07, strokeOpacity=0.7, **edge)
         if _alone(canvas.table, "band_low"):
-            band = mine.mark_rule(strokeWidth=1, strokeDash=[4, 3], aria=False)
+            band = mine.mark_rule(**edge)
         yield band.encode(y=canvas.curve("band_low"), y2=alt.Y2(field="band_high"), color=color)
     line = mine.mark_line(strokeWidth=2, aria=False)
     if _alone(canvas.table, "predicted"):
         line = mine.mark_point(shape="stroke", size=900, strokeWidth=3, opacity=1, aria=False)
     yield line.encode(y=canvas.curve("predicted"), color=color)
+
+
+def _color_of(canvas: _Canvas, series: str) -> alt.ExprRef:
+    """A series' colour in the theme in force, for what is not coloured by data."""
+    import altair as alt
+
+    return alt.ExprRef(f"scale('color', {canvas.names[series]!r})")
 
 
 def _measured_layers(canvas: _Canvas) -> Iterator[alt.Chart]:
@@ -253,7 +259,6 @@ def _label_layers(
     happened: list[Event], canvas: _Canvas, height: int, unit: float, t: Translate
 ) -> Iterator[alt.Chart]:
     """The texts of the events and of the usable range, off the curves and off each other."""
-    import altair as alt
 
     low, high = canvas.domain
     ends = axes.layer_ends(canvas.depth)
@@ -266,7 +271,7 @@ def _label_layers(
     curves = [name for name in axes.CURVES if name in canvas.table]
     placed = labels.place(wanted, canvas.table, curves, canvas.domain, ends, max(height - _AROUND, 80))
     # Only the first colour of the palette is dark enough for text on a light page and light enough on a dark one.
-    color = alt.ExprRef(f"scale('color', {canvas.names['predicted']!r})")
+    color = _color_of(canvas, "predicted")
     for label in placed:
         text = _row(layer=label.layer, text=label.text, top=label.top).mark_text(
             align="left" if label.right else "right",

@@ -1,0 +1,36 @@
+"""The explorer's pages: one entry here is a page, with its place in the navigation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from app import theme
+from app.i18n import mark
+from app.views import explore
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page: its address, title, icon, the sentence that says what it shows, and what draws it.
+
+    The first page is the one that a bare address opens. Every page has the sidebar: ``run`` may draw it itself by
+    ``controls.sidebar()`` once its answer stands; otherwise it is drawn after the page.
+    """
+
+    address: str
+    title: str
+    icon: str
+    help: str
+    run: Callable[[], None]
+
+
+PAGES = (
+    Page(
+        "explore",
+        mark("Explore"),
+        theme.ICONS["explore"],
+        mark("One network: its signal forward and its gradient backward, predicted and measured."),
+        explore.page,
+    ),
+)
