@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from app import theme
 from app.i18n import mark
-from app.views import explore
+from app.views import activations, explore, initializers, phase_map
 
 
 @dataclass(frozen=True)
@@ -32,5 +32,26 @@ PAGES = (
         theme.ICONS["explore"],
         mark("One network: its signal forward and its gradient backward, predicted and measured."),
         explore.page,
+    ),
+    Page(
+        "phase-map",
+        mark("Phase map"),
+        theme.ICONS["phase_map"],
+        mark("Two settings at a time: where gradients vanish, where they explode, and the critical line between."),
+        phase_map.page,
+    ),
+    Page(
+        "activations",
+        mark("Activations"),
+        theme.ICONS["activations"],
+        mark("What each activation does to a signal, and the gain it needs: exact, torch's own, and by experiment."),
+        activations.page,
+    ),
+    Page(
+        "initializers",
+        mark("Initializers"),
+        theme.ICONS["initializers"],
+        mark("Fifteen ways to draw the weights: what each does to signal and gradient, layer by layer."),
+        initializers.page,
     ),
 )

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from gradcore.profile import Profile
 
 AUTO_SECONDS = 1.0  # what is measured without being asked
+AUTO_SAMPLE = 3e8  # work (see Profile.unsampled) that is done for a band without being asked: some seconds
 POLL = 0.05  # seconds between two points where Streamlit may stop a measurement
 FIRST_PICTURE = 0.6  # seconds that a browser gets to draw the first charts
 REDRAW = 0.5  # between two changes of the progress bar: the browser shows no new chart within 0.3 s of any other change
@@ -103,6 +104,28 @@ def cancel(key: tuple[Any, ...]) -> None:
     st.session_state.pop("asked", None)
 
 
+# --- the predicted band, where it has to be sampled ---------------------------------------------------------
+
+
+def band_due(profile: Profile | None) -> bool:
+    """Whether the band is still to be sampled, and cheap enough."""
+    return profile is not None and 0.0 < profile.unsampled <= AUTO_SAMPLE
+
+
+def sample_band(profile: Profile) -> None:
+    """Sample it, with a progress bar where this is called; Streamlit may end it at any moment."""
+    bar, drawn = st.progress(0.0, text=t("Sampling the predicted band …")), time.monotonic()
+
+    def touch(done: int, total: int) -> None:
+        nonlocal drawn
+        may_stop_here()
+        if time.monotonic() - drawn >= REDRAW:
+            drawn = time.monotonic()
+            bar.progress(done / total, text=t("Sampling the predicted band: {done} of {total}", done=done, total=total))
+
+    profile.sample(touch)
+
+
 # --- running it --------------------------------------------------------------------------------------------
 
 
@@ -150,6 +173,11 @@ def let_it_be_drawn() -> None:
     while time.monotonic() < until:
         time.sleep(POLL)
         may_stop_here()
+
+
+def start_torch() -> None:
+    """Import torch where it is not there yet; this run can be stopped meanwhile. Raises what the import raises."""
+    _torch.wait(may_stop_here)
 
 
 class _Progress:

@@ -16,7 +16,9 @@ from app.i18n import spec_error_text
 from gradcore.charts import MOMENTS, STATISTICS
 from gradcore.codec import from_query_leniently, to_query
 from gradcore.errors import SpecError
+from gradcore.phase_map import scalar_of
 from gradcore.spec import Spec
+from gradcore.theory.axes import AXES
 
 DTYPES = ("float64", "float32", "bfloat16", "float16")
 MAX_NETWORKS = 256
@@ -31,6 +33,9 @@ class Settings:
     dtype: str = "float64"
     moment: str = "rms"
     statistic: str = "mean"
+    map_x: str = "gain"
+    map_y: str = "depth"
+    map_of: str = "log_g_1"
 
 
 def _whole(low: int, high: int) -> Callable[[str, str], int]:
@@ -55,12 +60,23 @@ def _one_of(codes: tuple[str, ...]) -> Callable[[str, str], str]:
     return read
 
 
+def _scalar(name: str, text: str) -> str:
+    try:
+        scalar_of(text)
+    except SpecError as error:
+        raise SpecError(name, text, error.allowed, error.hint) from None
+    return text
+
+
 READERS: dict[str, Callable[[str, str], Any]] = {
     "networks": _whole(1, MAX_NETWORKS),
     "seed": _whole(0, 2**31 - 1),
     "dtype": _one_of(DTYPES),
     "moment": _one_of(MOMENTS),
     "statistic": _one_of(STATISTICS),
+    "map_x": _one_of(AXES),
+    "map_y": _one_of(AXES),
+    "map_of": _scalar,
 }
 
 

@@ -16,6 +16,9 @@ GLIMPSE_ENLARGE = 12  # 4 image pixels to a px, for screens of any density
 APP_ICON = "data:image/png;base64," + b64encode(Path(__file__).with_name("favicon.png").read_bytes()).decode()
 ICONS = {
     "explore": ":material/stacked_line_chart:",
+    "activations": ":material/ssid_chart:",
+    "initializers": ":material/casino:",
+    "phase_map": ":material/grid_on:",
     "measure": ":material/science:",
     "cancel": ":material/close:",
     "unsupported": ":material/info:",

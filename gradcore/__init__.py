@@ -13,21 +13,34 @@ import gradcore.measure  # noqa: F401  the room, before its name becomes the fun
 from gradcore.codec import from_json, from_query, to_json, to_query
 from gradcore.compare import Comparison, compare
 from gradcore.errors import GradcoreError, SpecError, UnsupportedError
+from gradcore.guide.gains import Gain, gain_table
 from gradcore.measurement import Measurement, measure
+from gradcore.phase_map import PhaseMap, phase_map
 from gradcore.profile import Note, Profile, predict
+from gradcore.singular import singular_values
 from gradcore.spec import Spec
+from gradcore.theory.correlation_map import CorrelationMap, correlation_map
 from gradcore.theory.critical import CriticalPoint, auto_gain, critical_gain, critical_points, exact_gain
+from gradcore.theory.critical_line import CriticalLine, critical_line
+from gradcore.theory.fixed_points import FixedPoint, fixed_points
+from gradcore.theory.jacobian import Jacobian, jacobian
 from gradcore.verdict import Fix, Verdict, diagnose
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Comparison",
+    "CorrelationMap",
+    "CriticalLine",
     "CriticalPoint",
     "Fix",
+    "FixedPoint",
+    "Gain",
     "GradcoreError",
+    "Jacobian",
     "Measurement",
     "Note",
+    "PhaseMap",
     "Profile",
     "Spec",
     "SpecError",
@@ -35,14 +48,21 @@ __all__ = [
     "Verdict",
     "auto_gain",
     "compare",
+    "correlation_map",
     "critical_gain",
+    "critical_line",
     "critical_points",
     "diagnose",
     "exact_gain",
+    "fixed_points",
     "from_json",
     "from_query",
+    "gain_table",
+    "jacobian",
     "measure",
+    "phase_map",
     "predict",
+    "singular_values",
     "to_json",
     "to_query",
 ]

@@ -118,7 +118,7 @@ def predicted_text(p: gc.Profile, show: Scale, layers: Sequence[int]) -> str:
         f"gain: {p.gain_origin}; sigma_w = std(W) sqrt(fan_in) = {p.sigma_w[-1]:.6g} at the last layer",
     ]
     for name, layer in (("log_q", p.spec.depth), ("log_g", 1)):
-        band = p.band(name)
+        band = p.at_hand.band(name, 0.95)
         ends = "not known here" if band is None else " to ".join(show(edge[layer - 1]) for edge in band)
         lines.append(f"95% of single networks, {LOGS[name]} at layer {layer}: {ends}")
     return "\n".join([*lines, "", _precision(p), *(f"note: {note}" for note in p.notes)])
@@ -173,7 +173,7 @@ def measured_text(m: gc.Measurement, show: Scale, layers: Sequence[int]) -> str:
 def compared_text(c: gc.Comparison, show: Scale, layers: Sequence[int]) -> str:
     """Predicted beside measured, layer by layer, then the summary of the comparison."""
     names = ("log_q", "log_g", "log_dw")
-    ours = {name: c.predicted.mean(name) for name in names}
+    ours = {name: c.predicted.at_hand.mean(name) for name in names}
     theirs = {name: c.measured.mean(name) for name in names}
     rows = []
     for k in (layer - 1 for layer in layers):
@@ -228,11 +228,11 @@ def jsonable(value: Any) -> Any:
 
 def predicted_part(p: gc.Profile) -> dict[str, Any]:
     """A profile as a document."""
-    bands = {name: p.band(name) for name in LOGS}
+    bands = {name: p.at_hand.band(name, 0.95) for name in LOGS}
     return {
         "infinite_width": {name: getattr(p, name) for name in LOGS},
-        "mean": {name: p.mean(name) for name in LOGS},
-        "median": {name: p.median(name) for name in LOGS},
+        "mean": {name: p.at_hand.mean(name) for name in LOGS},
+        "median": {name: p.at_hand.median(name) for name in LOGS},
         "band_95": {name: band and {"low": band[0], "high": band[1]} for name, band in bands.items()},
         "band_source": p.band_source,
         **{name: getattr(p, name) for name in NUMBERS},
@@ -297,8 +297,8 @@ def predicted_columns(p: gc.Profile) -> Columns:
     """One row per layer; nan where no band is known."""
     columns: dict[str, Iterable[Any]] = {"layer": range(1, p.spec.depth + 1)}
     for name in LOGS:
-        band = p.band(name) or (np.full(p.spec.depth, math.nan),) * 2
-        kinds = {"": getattr(p, name), "_mean": p.mean(name), "_median": p.median(name)}
+        band = p.at_hand.band(name, 0.95) or (np.full(p.spec.depth, math.nan),) * 2
+        kinds = {"": getattr(p, name), "_mean": p.at_hand.mean(name), "_median": p.at_hand.median(name)}
         kinds |= {"_low95": band[0], "_high95": band[1]}
         columns |= {f"{name}{kind} [{LN}]": values for kind, values in kinds.items()}
     return columns | {f"{name} [{unit}]": getattr(p, name) for name, unit in NUMBERS.items()}
@@ -323,7 +323,7 @@ def compared_columns(c: gc.Comparison) -> Columns:
     return {
         "layer": np.tile(np.arange(1, depth + 1), len(names)),
         "quantity": np.repeat(names, depth),
-        f"predicted [{LN}]": stacked({name: c.predicted.mean(name) for name in names}),
+        f"predicted [{LN}]": stacked({name: c.predicted.at_hand.mean(name) for name in names}),
         f"measured [{LN}]": stacked({name: c.measured.mean(name) for name in names}),
         "standard_error [relative to second moment]": stacked(c.standard_error),
         "allowance [relative to second moment]": stacked(c.allowance),

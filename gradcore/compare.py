@@ -25,11 +25,10 @@ ROUNDING = 1e-20  # a mean square this far below its neighbours is a rounded zer
 class Comparison:
     """Numbers, not impressions; arrays (L,) by quantity ("log_q", "log_p", "log_g", "log_dw", "log_db").
 
-    ``difference`` ln(mean over networks) minus the predicted ``log_*_mean``; ``bias`` what a correct prediction would
-    show there, since ln of a mean of few networks lies low; ``standard_error`` of the measured ln(mean), by the larger
-    of measured and predicted scatter; ``allowance`` the systematic part that theory states for itself at this width;
-    ``z`` difference less bias by both together; ``inside`` the share of networks inside the 95% band, None where the
-    profile has no band.
+    ``difference`` ln(mean over networks) minus the predicted mean, to leading order in 1/width where that is known;
+    ``bias`` what a correct prediction would show there, since ln of a mean of few networks lies low;
+    ``standard_error`` of the measured ln(mean), by the larger of measured and predicted scatter; ``allowance`` the
+    systematic part that theory states for itself at this width; ``z`` difference less bias by both together.
     """
 
     predicted: Profile
@@ -38,7 +37,13 @@ class Comparison:
     bias: dict[str, Array]
     standard_error: dict[str, Array]
     allowance: dict[str, Array]
-    inside: dict[str, Array | None]
+
+    @cached_property
+    def inside(self) -> dict[str, Array | None]:
+        """(L,) by quantity: the share of networks inside the 95% band; None where the profile has no band.
+
+        Draws the profile's sample where its band is sampled (seconds)."""
+        return {name: _inside(self.predicted.band(name), getattr(self.measured, name)) for name in self.difference}
 
     @cached_property
     def z(self) -> dict[str, Array]:
@@ -80,7 +85,7 @@ class Comparison:
                 {
                     "layer": layers,
                     "quantity": name,
-                    "predicted": self.predicted.mean(name),
+                    "predicted": self.predicted.expansion.mean(name),
                     "measured": self.measured.mean(name),
                     "standard_error": self.standard_error[name],
                     "allowance": self.allowance[name],
@@ -138,7 +143,7 @@ def _allowance(profile: Profile, name: str) -> Array:
             return size + spec.batch_size * inverse.max()
         return exact if spec.bias_std == 0.0 and spec.loss != "cross_entropy" else size
     overlaps = (spec.batch_size - 1) * forward if spec.loss == "mse" and name in ("log_dw", "log_db") else 0.0
-    if profile.band_source is None:
+    if profile.expansion.source is None:
         return size + overlaps
     forward_exact = name in ("log_q", "log_p") or spec.loss == "random"
     if spec.activation_entry.homogeneous and spec.bias_std == 0.0 and forward_exact:
@@ -161,7 +166,7 @@ def _log_error(profile: Profile, measured: Measurement, name: str, mean: Array) 
     with np.errstate(invalid="ignore", over="ignore"):
         relative = np.exp(np.where(usable, logs - np.where(np.isfinite(mean), mean, 0.0), np.nan))
         scatter = np.nansum((relative - 1.0) ** 2, axis=0) / np.maximum(count - 1, 1)
-    variance = profile.variance(name)
+    variance = profile.expansion.variance(name)
     if variance is not None:
         scatter = np.maximum(scatter, np.expm1(np.minimum(variance, 50.0)))
         wide = np.ones(scatter.shape)
@@ -183,9 +188,8 @@ def compare(predicted: Profile, measured: Measurement) -> Comparison:
     if predicted.spec != measured.spec:
         raise SpecError("measured", measured.spec, "a measurement of the same Spec", "Predict the measured Spec.")
     difference, biases, error, allowance = {}, {}, {}, {}
-    inside: dict[str, Array | None] = {}
     for name in QUANTITIES:
-        ours, theirs = predicted.mean(name), measured.mean(name)
+        ours, theirs = predicted.expansion.mean(name), measured.mean(name)
         bias, error[name] = _log_error(predicted, measured, name, theirs)
         with np.errstate(invalid="ignore"):
             gap = theirs - ours
@@ -193,12 +197,11 @@ def compare(predicted: Profile, measured: Measurement) -> Comparison:
         gap = np.where(both_zero, 0.0, gap)
         # a slope or signal below what float64 holds is measured as exactly zero
         difference[name] = np.where(np.isneginf(theirs) & (ours < BELOW_FLOAT64), np.nan, gap)
-        known = len(measured.networks) > 1 or predicted.variance(name) is not None
+        known = len(measured.networks) > 1 or predicted.expansion.variance(name) is not None
         biases[name] = np.where(both_zero | ~np.isfinite(theirs), 0.0, bias)
         error[name] = np.where(both_zero, 0.0 if known else np.nan, error[name])
         allowance[name] = np.where(both_zero, 0.0, _allowance(predicted, name))
-        inside[name] = _inside(predicted.band(name), getattr(measured, name))
-    return Comparison(predicted, measured, difference, biases, error, allowance, inside)
+    return Comparison(predicted, measured, difference, biases, error, allowance)
 
 
 def _inside(band: tuple[Array, Array] | None, logs: Array) -> Array | None:

@@ -57,7 +57,7 @@ def estimates(answer: Profile | Measurement, statistic: str = "mean") -> Estimat
 
 
 def _predicted(profile: Profile, name: str, statistic: str) -> Array:
-    return profile.median(name) if statistic == "median" else getattr(profile, name)
+    return profile.at_hand.median(name) if statistic == "median" else getattr(profile, name)
 
 
 def _half_difference(first: float, last: float) -> float:

@@ -17,7 +17,8 @@ from typing import Any
 class Initializer:
     """One initializer. ``fill(torch, weight, gain, a, sparsity, generator)`` draws it in place by torch.
 
-    ``family`` groups it as courses do; ``formula`` is E[W^2] in words, with n = fan_in, m = fan_out.
+    ``family`` groups it as courses do, ``scaling`` (a key of SCALINGS) by what sets its scale; ``formula`` is E[W^2]
+    in words, with n = fan_in, m = fan_out. ``own_gain`` is the gain at which torch's call has its own default scale.
     """
 
     code: str
@@ -28,8 +29,17 @@ class Initializer:
     family: str
     source: str
     kind: str = "gaussian"
+    scaling: str = "fan"
+    own_gain: float = 1.0
     unit_std_is_linear_in_gain: bool = True
 
+
+SCALINGS = {
+    "constant": "Constant-like: no two units differ, or none mixes",
+    "fixed": "Fixed scale: does not know the width",
+    "fan": "Fan-scaled: variance follows the width",
+    "orthogonal": "Orthogonal: keeps lengths exactly",
+}
 
 INITIALIZERS: dict[str, Initializer] = {}
 
@@ -206,6 +216,7 @@ _add(
     family="plain distributions",
     source="torch.nn.init",
     kind="uniform",
+    scaling="fixed",
 )
 _add(
     "normal",
@@ -215,6 +226,7 @@ _add(
     formula="g^2",
     family="plain distributions",
     source="torch.nn.init",
+    scaling="fixed",
 )
 _add(
     "trunc_normal",
@@ -226,6 +238,7 @@ _add(
     source="torch.nn.init (cuts at -2 and 2, absolute)",
     kind="truncated",
     unit_std_is_linear_in_gain=False,
+    scaling="fixed",
 )
 _add(
     "constant",
@@ -236,6 +249,7 @@ _add(
     family="plain distributions",
     source="torch.nn.init",
     kind="constant",
+    scaling="constant",
 )
 _add(
     "orthogonal",
@@ -246,6 +260,7 @@ _add(
     family="special matrices",
     source="Saxe et al. 2014",
     kind="orthogonal",
+    scaling="orthogonal",
 )
 _add(
     "eye",
@@ -256,6 +271,7 @@ _add(
     family="special matrices",
     source="torch.nn.init",
     kind="eye",
+    scaling="constant",
 )
 _add(
     "sparse",
@@ -266,6 +282,8 @@ _add(
     family="special matrices",
     source="Martens 2010",
     kind="sparse",
+    scaling="fixed",
+    own_gain=0.01,
 )
 _add(
     "linear_default",

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class Normalization:
@@ -61,3 +63,25 @@ NORMALIZATIONS: dict[str, Normalization] = {
         ),
     )
 }
+
+
+def normalize(
+    entry: Normalization, z: np.ndarray, gamma: float, beta: float, eps: float
+) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
+    """gamma (z - mean) / sqrt(mean square + eps) + beta as torch's module does it in training mode, and its pullback.
+
+    ``z`` is (..., B, n); the pullback maps the cotangent of the output to that of z. Statistics are taken over the
+    entry's own axis and take part in the pullback.
+    """
+    axis = -2 if entry.over == "batch" else -1
+    centred = z - z.mean(axis=axis, keepdims=True) if entry.centers else z
+    scale = 1.0 / np.sqrt(np.mean(centred * centred, axis=axis, keepdims=True) + eps)
+    hat = centred * scale
+
+    def pull(d: np.ndarray) -> np.ndarray:
+        inner = d - hat * np.mean(d * hat, axis=axis, keepdims=True)
+        if entry.centers:
+            inner = inner - d.mean(axis=axis, keepdims=True)
+        return (gamma * scale) * inner
+
+    return gamma * hat + (beta if entry.has_beta else 0.0), pull

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -11,8 +12,9 @@ import numpy as np
 
 from gradcore.errors import SpecError
 from gradcore.spec import Spec
-from gradcore.theory import finite_width
+from gradcore.theory import exact_product, finite_width, sampler
 from gradcore.theory.fields import field_of
+from gradcore.theory.laws import Expansion, Infinite, Sampled
 from gradcore.theory.precision import DtypeEvents, dtype_events
 from gradcore.theory.shares import dead_share
 
@@ -41,13 +43,14 @@ class Profile:
     ``log_q`` ln E (z^l)^2 (not centred; before a norm; of the stream for residuals), ``log_p`` ln E (x^(l-1))^2,
     ``log_g`` ln E (delta^l)^2 with delta_b = B dC/dz_b, ``log_dw``, ``log_db`` ln of the mean square entry
     of dC/dW^l, dC/db^l; all at infinite width. ``log_*_mean``, ``log_*_median`` and ``band`` are for one random
-    network of the given width, to leading order. -inf is legal; NaN never occurs.
+    network of the given width. -inf is legal; NaN never occurs.
     Source of each formula: docs/theory.md. Raises UnsupportedError on construction where theory has no answer.
     """
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
         self._field = field_of(spec)
+        self._sampled: Sampled | None = None
         self.log_q: Array = _clean(self._field.log_q)
         self.log_p: Array = _clean(self._field.log_p)
 
@@ -112,41 +115,84 @@ class Profile:
     def _finite(self) -> finite_width.FiniteWidth | None:
         return finite_width.expansion(self)
 
-    @property
+    @cached_property
+    def expansion(self) -> Infinite:
+        """What is known at once of one random network: its exact law, or the leading order in 1/width, else infinite
+        width."""
+        if exact_product.applies(self.spec) and np.isfinite(self.log_g).all():
+            return exact_product.ExactProduct(self._base, self.spec)
+        return Infinite(self._base) if self._finite is None else Expansion(self._base, self._finite)
+
+    @cached_property
     def band_source(self) -> str | None:
-        """ "expansion" where the leading order in 1/width is known, else None."""
+        """Where ``band`` comes from: "exact" for products of independent factors (linear and ReLU nets with Gaussian
+        weights, one sample, no bias); "expansion" where the leading order in 1/width holds; "sampler" where it does not
+        or is not known, and networks can be sampled; None where neither."""
+        if self.expansion_reliable:
+            return self.expansion.source
+        if sampler.can_sample(self.spec, self.log_q):
+            return "sampler"
         return "expansion" if self._finite is not None else None
+
+    @property
+    def expansion_reliable(self) -> bool:
+        """Whether ``expansion`` covers what it claims."""
+        return self.expansion.source == "exact" or (self._finite is not None and self._finite.reliable)
+
+    @property
+    def at_hand(self) -> Infinite:
+        """The best law that costs nothing now: the sample if ``sample`` has drawn it, else ``expansion``."""
+        return self._sampled or self.expansion
+
+    @property
+    def unsampled(self) -> float:
+        """The work (theory.sampler.work; 1e8 take about 2 s) that ``sample`` would do now; 0 where it has nothing to
+        do."""
+        return sampler.work(self.spec) if self.band_source == "sampler" and self._sampled is None else 0.0
+
+    def sample(self, progress: Callable[[int, int], object] = lambda done, total: None) -> None:
+        """Draw the networks that ``band`` needs where ``band_source`` is "sampler" (seconds); once.
+
+        ``progress(done, total)`` hears of the networks drawn; what it raises ends the sampling.
+        """
+        if self.band_source == "sampler" and self._sampled is None:
+            self._sampled = Sampled(self._base, sampler.sample(self.spec, progress=progress))
+
+    def _law(self) -> Infinite:
+        self.sample()
+        return self.at_hand
 
     def mean(self, name: str) -> Array:
         """(L,) ln E over random networks of the per-network second moment ``name`` ("log_q", ...).
 
-        To leading order in 1/width where that is known, else the infinite-width value; for cross-entropy with the
-        part of the cotangent that is aligned with the output (order q / n a layer).
+        By the law of ``band_source``, sampled on first use where that is "sampler"; the infinite-width value where it
+        is None; for cross-entropy with the part of the cotangent that is aligned with the output (order q / n).
         """
-        aligned = getattr(self._field, "aligned_quantities", None) or {}
-        base = aligned.get(_checked(name), self._infinite(name))
-        return base if self._finite is None else base + self._finite.shift[name]
+        return self._law().mean(_checked(name))
 
     def median(self, name: str) -> Array:
-        """(L,) ln of the median over random networks, log-normal to leading order; the mean where that is unknown."""
-        return self.mean(name) if self._finite is None else self.mean(name) - 0.5 * self._finite.variance[name]
+        """(L,) ln of the median over random networks, by the same law; the mean where that is unknown."""
+        return self._law().median(_checked(name))
 
     def band(self, name: str, level: float = 0.95) -> tuple[Array, Array] | None:
-        """(low, high), (L,) each: the central ``level`` of one random network, log-normal to leading order.
+        """(low, high), (L,) each: the central ``level`` of one random network, or None where ``band_source`` is None.
 
-        None where ``band_source`` is None. Source: Hanin & Nica 2019, Yaida 2020, Roberts, Yaida & Hanin 2022.
+        Sources: Hanin & Nica 2019, Yaida 2020, Roberts, Yaida & Hanin 2022 for the expansion; docs/theory.md for the
+        sampler. Raises SpecError for a level outside (0, 1).
         """
         _checked(name)
         if not 0.0 < level < 1.0:
             raise SpecError("level", level, "a number between 0 and 1")
-        if self._finite is None:
-            return None
-        reach = self._finite.reach(name, level)
-        return self.median(name) - reach, self.median(name) + reach
+        return self._law().band(name, level)
 
     def variance(self, name: str) -> Array | None:
-        """(L,) variance of the log of one random network, to leading order; None where ``band_source`` is None."""
-        return None if self._finite is None else self._finite.variance[_checked(name)]
+        """(L,) variance of the log of one random network, by the same law; None where ``band_source`` is None."""
+        return self._law().variance(_checked(name))
+
+    def _base(self, name: str) -> Array:
+        """Infinite width, for cross-entropy with the aligned part of its cotangent."""
+        aligned = getattr(self._field, "aligned_quantities", None) or {}
+        return aligned.get(name, self._infinite(name))
 
     def _infinite(self, name: str) -> Array:
         return getattr(self, _checked(name))
@@ -163,6 +209,19 @@ class Profile:
         """The first layer whose signal is exactly zero, 1-based; None where there is none."""
         dead = np.flatnonzero(np.isneginf(self.log_q))
         return int(dead[0]) + 1 if dead.size else None
+
+    @cached_property
+    def dead_network(self) -> Array:
+        """(L,) probability that a network of this width is dead by layer l: some layer up to l has only units that are
+        flat on the whole batch, so that no gradient passes it.
+
+        1 - prod over layers up to l of (1 - dead^n), the units of a layer being independent given the one below:
+        exact for a single sample without biases (Hanin 2018: 2^-n a layer for ReLU), to leading order otherwise.
+        """
+        with np.errstate(divide="ignore"):
+            log_layer = np.log(self.dead) * self.spec.layer_widths
+        log_layer[-1] = -math.inf  # the output has no activation
+        return -np.expm1(np.cumsum(np.log1p(-np.minimum(np.exp(log_layer), 1.0 - 1e-16))))
 
     @cached_property
     def notes(self) -> tuple[Note, ...]:

@@ -28,7 +28,8 @@ class Spec:
 
     Layer l = 1..L computes z^l = W^l x^(l-1) + b^l with x^l = phi(norm(z^l)) (``norm_position`` "before") or
     norm(phi(z^l)) ("after"); z^L is the output. With ``residual="identity"`` the first layer is plain and then
-    h^l = h^(l-1) + alpha (W^l u + b^l), u = phi(norm(h^(l-1))) or norm(phi(h^(l-1))).
+    h^l = h^(l-1) + alpha (W^l u + b^l), u = phi(norm(h^(l-1))) or norm(phi(h^(l-1))). The other forms are in
+    ``gradcore.residual``.
 
     Raises SpecError naming the field, the value and what is allowed. Fields made inactive by another one are
     checked and then ignored. The fields are described in ``gradcore.fields`` and docs/conventions.md.

@@ -86,6 +86,44 @@ def _remedies() -> list[dict[str, Any]]:
     return rows
 
 
+def _blocks(width: int) -> list[dict[str, Any]]:
+    """Residual blocks beyond identity: activations, scales, norms, losses, biases, inputs, an orthogonal law."""
+    rows: list[dict[str, Any]] = []
+    for form in ("post_activation", "two_layer", "resnet_v1"):
+        for i, activation in enumerate(("relu", "tanh", "gelu")):
+            for j, scale in enumerate((1.0, "1/sqrt(L)")):
+                rows.append(
+                    {
+                        "residual": form,
+                        "activation": activation,
+                        "residual_scale": scale,
+                        "loss": LOSSES[(i + j) % 3],
+                        "bias_std": [0.0, 0.2][j],
+                        "input_correlation": [0.0, 0.5][i % 2],
+                    }
+                )
+        for k, norm in enumerate(("batch", "layer", "rms")):
+            for position in ("before", "after"):
+                rows.append(
+                    {
+                        "residual": form,
+                        "norm": norm,
+                        "norm_position": position,
+                        "activation": ["gelu", "tanh"][k % 2],
+                        "loss": LOSSES[(k + (position == "after")) % 3],
+                        "norm_beta": [0.0, 0.3][k % 2],
+                        "batch_size": 8,
+                        "residual_scale": 0.7,
+                    }
+                )
+        rows.append({"residual": form, "init": "orthogonal", "activation": "relu", "loss": "mse", "gain": 1.2})
+        for init, activation in (("eye", "gelu"), ("constant", "relu")):
+            gain = scaled_gain(init, width)
+            rows.append({"residual": form, "init": init, "gain": gain, "activation": activation, "residual_scale": 0.5})
+        rows.append({"residual": form, "input": "digits", "activation": "relu", "loss": "mse"})
+    return rows
+
+
 def grid(width: int, depth: int) -> list[gc.Spec]:
     """The Specs of the grid at this width and depth."""
-    return [gc.Spec(width=width, depth=depth, **row) for row in (*_tables(width), *_remedies())]
+    return [gc.Spec(width=width, depth=depth, **row) for row in (*_tables(width), *_remedies(), *_blocks(width))]

@@ -11,12 +11,14 @@ from gradcore.activations import ACTIVATIONS
 from gradcore.initializers import INITIALIZERS
 from tests.grid import LOSSES, scaled_gain
 
+BLOCKS = ("post_activation", "two_layer", "resnet_v1")
 
-def random_specs(seed: int, least_width: int = 32) -> Iterator[gc.Spec]:
+
+def random_specs(seed: int, least_width: int = 32, most_width: int = 256) -> Iterator[gc.Spec]:
     """Endless Specs that theory answers, the same for the same seed."""
     rng = np.random.default_rng(seed)
     while True:
-        spec = _draw(rng, least_width)
+        spec = _draw(rng, least_width, most_width)
         try:
             gc.predict(spec)
         except gc.UnsupportedError:
@@ -24,18 +26,18 @@ def random_specs(seed: int, least_width: int = 32) -> Iterator[gc.Spec]:
         yield spec
 
 
-def _draw(rng: np.random.Generator, least_width: int) -> gc.Spec:
+def _draw(rng: np.random.Generator, least_width: int, most_width: int) -> gc.Spec:
     def pick(*choices: object) -> object:
         return choices[int(rng.integers(len(choices)))]
 
-    depth, width = int(rng.integers(5, 61)), int(rng.integers(least_width, 257))
+    depth, width = int(rng.integers(5, 61)), int(rng.integers(least_width, most_width + 1))
     init = str(pick(*INITIALIZERS))
     norm = str(pick("none", "none", "none", "layer", "rms", "batch"))
-    residual = str(pick("none", "none", "identity"))
+    residual = str(pick("none", "none", "none", "identity", "identity", *BLOCKS))
     data = str(pick("gaussian", "gaussian", "gaussian", "digits"))
     widths: object = width
     if residual == "none" and rng.random() < 0.2:
-        widths = tuple(int(n) for n in rng.integers(least_width, 257, depth))
+        widths = tuple(int(n) for n in rng.integers(least_width, most_width + 1, depth))
     return gc.Spec(
         depth=depth,
         width=widths,

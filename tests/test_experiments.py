@@ -218,7 +218,8 @@ def test_3_7_measured_at_depth_100() -> None:
         assert_inside_band(predicted, measured, name, layer)
     low, high = predicted.band("log_q")
     by_hand = math.sqrt((99 * 5 + 2 + 2) / 400)
-    assert high[-1] - low[-1] == pytest.approx(2 * norm.ppf(0.975) * by_hand, rel=1e-6)
+    # by hand to leading order in 1/n; the exact law of products has the next one
+    assert high[-1] - low[-1] == pytest.approx(2 * norm.ppf(0.975) * by_hand, rel=4 / 400)
     assert math.exp(high[-1] - low[-1]) == pytest.approx(80, abs=5)
 
 

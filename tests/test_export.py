@@ -69,6 +69,13 @@ def _cases() -> dict[str, gc.Spec]:
         "residual": _spec(residual="identity", init="kaiming_normal"),
         "residual scaled": _spec(residual="identity", residual_scale="1/sqrt(L)", norm="layer", loss="cross_entropy"),
         "residual number": _spec(residual="identity", residual_scale=-0.5, input_width=100, activation="erf"),
+        "post activation": _spec(residual="post_activation", residual_scale=0.5, bias_std=0.2, activation="gelu"),
+        "post activation normed": _spec(residual="post_activation", norm="layer", loss="mse", activation="erf"),
+        "two layer": _spec(residual="two_layer", init="kaiming_normal", bias_std=0.3, norm="rms", norm_gamma=1.2),
+        "two layer, one left": _spec(residual="two_layer", depth=4, residual_scale="1/sqrt(L)", activation="tanh"),
+        "two layer, one alone": _spec(residual="two_layer", depth=2, loss="mse"),
+        "resnet v1": _spec(residual="resnet_v1", residual_scale=0.7, loss="cross_entropy", activation="tanh"),
+        "resnet v1 normed": _spec(residual="resnet_v1", norm="batch", norm_beta=0.3, bias_std=0.2),
         "mse": _spec(loss="mse", init="kaiming_uniform"),
         "cross entropy": _spec(loss="cross_entropy", gain=1.4),
         "digits": _spec(input="digits", activation="gelu", gain="critical", bias_std=0.1),
@@ -217,7 +224,7 @@ def test_runs_alone_without_warnings(name: str, tmp_path: Path) -> None:
 def test_cases_touch_every_table_entry() -> None:
     for field, table in (("activation", ACTIVATIONS), ("init", INITIALIZERS), ("norm", NORMALIZATIONS)):
         assert {getattr(spec, field) for spec in CASES.values()} == set(table)
-    assert {spec.residual for spec in CASES.values()} == {r.code for r in RESIDUALS.values() if r.supported}
+    assert {spec.residual for spec in CASES.values()} == set(RESIDUALS)
     assert {spec.loss for spec in CASES.values()} == set(LOSSES)
 
 
@@ -228,7 +235,7 @@ def test_every_legal_spec_gives_code_or_a_reason(spec: gc.Spec) -> None:
         code = torch_code(spec)
     except gc.UnsupportedError as refusal:
         assert refusal.reason and refusal.supported
-        assert not RESIDUALS[spec.residual].supported or (spec.norm == "batch" and spec.batch_size == 1)
+        assert spec.norm == "batch" and spec.batch_size == 1
         return
     except gc.SpecError as refusal:
         assert refusal.field == "gain"
@@ -249,12 +256,6 @@ def test_long_lists_are_written_short() -> None:
     code = torch_code(gc.Spec(depth=2000, width=(64,) * 1999 + (10,), gain="auto"))
     assert "WIDTHS = [64] * 2000 + [10]" in code
     assert "GAINS = [1.4142135623730951] * 1999 + [" in code
-
-
-@pytest.mark.parametrize("residual", [code for code, form in RESIDUALS.items() if not form.supported])
-def test_residuals_that_are_not_built_are_refused(residual: str) -> None:
-    with pytest.raises(gc.UnsupportedError, match=residual):
-        torch_code(_spec(residual=residual))
 
 
 def test_batch_norm_with_one_sample_is_refused() -> None:

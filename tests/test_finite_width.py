@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import gradcore as gc
+from gradcore.theory.finite_width import expansion
 
 
 def _plain(**fields: object) -> gc.Spec:
@@ -16,8 +17,9 @@ def _plain(**fields: object) -> gc.Spec:
 
 
 def _variance(profile: gc.Profile, name: str) -> np.ndarray:
-    low, high = profile.band(name)
-    return ((high - low) / (2 * 1.959963984540054)) ** 2
+    found = expansion(profile)
+    assert found is not None
+    return found.variance[name]
 
 
 def test_linear_and_relu_laws() -> None:
@@ -79,10 +81,10 @@ def test_mean_shift_of_curved_activations(activation: str) -> None:
         assert np.all(np.abs(gap) < 4 * error + 0.5 * second_order), (name, gap, error)
 
 
-def test_no_band_where_none_is_known() -> None:
+def test_no_expansion_where_none_is_known() -> None:
     profile = gc.predict(gc.Spec(norm="layer"))
-    assert profile.band_source is None and profile.band("log_q") is None
-    assert profile.mean("log_q") == pytest.approx(profile.log_q)
+    assert profile.expansion.source is None and profile.expansion.band("log_q", 0.95) is None
+    assert profile.expansion.mean("log_q") == pytest.approx(profile.log_q)
 
 
 def test_band_levels_and_errors() -> None:

@@ -51,7 +51,7 @@ def test_grid_touches_every_table_entry() -> None:
     for name in ("activation", "init", "norm", "norm_position"):
         assert {getattr(s, name) for s in specs} == set(FIELDS[name].choices)
     assert {s.loss for s in specs} == set(LOSSES)
-    assert {s.residual for s in specs} == {"none", "identity"}
+    assert {s.residual for s in specs} == set(FIELDS["residual"].choices)
     assert {s.input for s in specs} == {"gaussian", "digits"}
 
 

@@ -526,9 +526,6 @@ def test_measure_wants_a_spec():
     "fields",
     [
         {"norm": "batch", "batch_size": 1},
-        {"residual": "post_activation"},
-        {"residual": "two_layer"},
-        {"residual": "resnet_v1"},
         {"width": 10**6},
     ],
     ids=str,

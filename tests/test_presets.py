@@ -16,6 +16,7 @@ import gradcore as gc
 from gradcore.cli import build_parser, spec_of
 from gradcore.codec import from_json, from_query, to_argv, to_json, to_query
 from gradcore.presets import PRESETS, Preset, find_preset
+from tests.samples import small_samples  # noqa: F401
 
 ROOT = Path(__file__).parents[1]
 EXPERIMENTS = {"3.1", "3.2", "3.3", "3.4", "3.5", "3.6", "3.7", "3.8", "3.9", "3.10", "3.12", "3.13", "4.3"}
@@ -158,7 +159,7 @@ def test_figures_of_the_methods() -> None:
 
 def widths_of_band(code: str) -> float:
     """Natural log of upper over lower end of the signal's 95% band at the output, measured where none is predicted."""
-    band = predicted(code).band("log_q")
+    band = predicted(code).expansion.band("log_q", 0.95)
     if band is None:
         last = gc.measure(PRESETS[code].spec.replace(depth=30), networks=8).log_q[:, -1]
         return float(np.ptp(last))

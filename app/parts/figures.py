@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from gradcore.profile import Profile
 
 MOMENT_LABELS = {"rms": mark("RMS"), "mean_square": mark("Mean square")}
+BANDS = {  # by where the predicted band comes from
+    None: "",
+    "exact": mark("Dashed: 90% of networks, predicted."),
+    "expansion": mark("Dashed: 90% of networks, predicted."),
+    "sampler": mark("Dashed: 90% of networks, sampled from their predicted law."),
+}
 STATISTIC_LABELS = {"mean": mark("Mean"), "median": mark("Median")}
 
 
@@ -43,11 +49,7 @@ class Figures:
 def tools() -> Tools:
     """The row of switches."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        _switch(
-            "moment",
-            MOMENT_LABELS,
-            t("RMS is what people call the size, std or norm; the mean square is its square."),
-        )
+        moment_switch()
         _switch(
             "statistic",
             STATISTIC_LABELS,
@@ -55,6 +57,15 @@ def tools() -> Tools:
         )
         with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center", gap="small"):
             return Tools(st.empty(), st.empty())
+
+
+def moment_switch() -> None:
+    """RMS or mean square, for all pages."""
+    _switch(
+        "moment",
+        MOMENT_LABELS,
+        t("RMS is what people call the size, std or norm; the mean square is its square."),
+    )
 
 
 def frame() -> Figures:
@@ -102,7 +113,8 @@ def fill(
 def draw(place: Place, code: str, found: Answer, measured: Measurement | None, settings: Settings) -> None:
     """One chart, with its takeaway for those who do not see it."""
     networks = None if measured is None else (measured.networks, measured.seed, measured.dtype)
-    view = (settings.moment, settings.statistic, settings.dtype)
+    law = None if found.profile is None else found.profile.at_hand.source
+    view = (settings.moment, settings.statistic, settings.dtype, law)
     key = (tuple(to_query(found.spec).items()), networks, view, language())
     drawn, words = _drawn(code, key, found.profile, measured, settings)
     place.draw("vega_lite_chart", None, drawn, width="stretch", height=theme.CHART_HEIGHT, alt=words)
@@ -133,8 +145,7 @@ def legend_text(found: Answer, measured: Measurement | None, settings: Settings)
     parts = []
     if found.profile is not None:
         parts.append(t("Line: predicted {which}.", which=which))
-        if found.profile.band_source is not None:
-            parts.append(t("Dashed: 90% of networks, predicted."))
+        parts.append(t(BANDS[found.profile.at_hand.source]))
     if measured is not None:
         parts.append(
             t(
@@ -144,4 +155,4 @@ def legend_text(found: Answer, measured: Measurement | None, settings: Settings)
             )
         )
     parts.append(t("Dotted: 1, nothing gained or lost."))
-    return " ".join(parts)
+    return " ".join(part for part in parts if part)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from app.i18n import mark, note_text, t, unsupported_text
-from app.parts import figures
+from app.parts import figures, jacobian
 from app.parts.place import Place
 from app.parts.verdict_box import Answer, fixes_of
 from gradcore import charts
@@ -49,8 +49,8 @@ class Open:
         with self.body:
             self.tab.draw(self.place, found, measured, settings)
 
-    def update(self, found: Answer, measured: Measurement, settings: Settings) -> None:
-        """Draw it again, where it shows measured numbers."""
+    def update(self, found: Answer, measured: Measurement | None, settings: Settings) -> None:
+        """Draw it again, where it shows what has just arrived."""
         if self.tab.live:
             self.draw(found, measured, settings)
 
@@ -142,6 +142,14 @@ def _equations(place: Place, found: Answer, measured: Measurement | None, settin
             formula.latex(equation.live)
 
 
+# --- Jacobian ------------------------------------------------------------------------------------------------
+
+
+def _jacobian(place: Place, found: Answer, measured: Measurement | None, settings: Settings) -> None:
+    del place, measured
+    jacobian.draw(found.spec, settings.seed)
+
+
 # --- code ----------------------------------------------------------------------------------------------------
 
 
@@ -216,6 +224,11 @@ TABS = (
     ),
     Tab(mark("Layers"), _layers, live=True),
     Tab(mark("Equations"), _equations),
+    Tab(
+        mark("Jacobian"),
+        _jacobian,
+        hint=mark("How alike the directions of the input are passed to the output, weights Gaussian and orthogonal."),
+    ),
     Tab(mark("Code"), _code),
     Tab(mark("Assumptions"), _assumptions),
 )

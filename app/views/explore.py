@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from app import controls, runner, state, theme
+from app import controls, runner
 from app.i18n import t
-from app.parts import figures, measuring, numbers, tabs, verdict_box
+from app.parts import figures, measuring, notices, numbers, tabs, verdict_box
 
 if TYPE_CHECKING:
     from gradcore.measurement import Measurement
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def page() -> None:
     """The page. All places are taken first, so that nothing jumps when fixes and measurement arrive in them."""
-    _notices()
+    notices.draw()
     asked = controls.question()
     spec = asked.spec if asked.spec is not None else st.session_state.get("shown")
     if spec is None:
@@ -39,19 +39,15 @@ def page() -> None:
     controls.sidebar()  # after the answer, before anything slow
     tab.draw(found, measured, settings)
     verdict_box.fill_fixes(box, found)
-    if not runs:
-        return
-    measured = measuring.run(tools, drawings, found, settings)
-    fill(measured, t("not measured"))
-    if measured is not None:
-        measuring.announce(tools, drawings, found, measured, settings)
+    if runs:
+        measured = measuring.run(tools, drawings, found, settings)
+        fill(measured, t("not measured"))
+        if measured is not None:
+            measuring.announce(tools, drawings, found, measured, settings)
+            tab.update(found, measured, settings)
+    if found.profile is not None and runner.band_due(found.profile):
+        with tools.progress.container():
+            runner.sample_band(found.profile)
+        tools.progress.empty()
+        figures.fill(drawings, found, measured, settings)
         tab.update(found, measured, settings)
-
-
-def _notices() -> None:
-    """What the link asked for and was refused, until dismissed."""
-    if not state.notices():
-        return
-    lines = "\n".join(f"- {text}" for text in state.notices())
-    st.warning(lines, icon=theme.ICONS["notice"], title=t("Parts of this link were not used; defaults stand instead"))
-    st.button(t("Dismiss"), on_click=state.dismiss_notices)

@@ -7,7 +7,10 @@ Altair and pandas are imported when a chart is made. Texts pass through a transl
 
 from gradcore.charts.data import Event, events, frame, layer_table, series
 from gradcore.charts.panels import DARK, LIGHT, MAIN, MOMENTS, NEUTRAL, PANELS, STATISTICS, Panel
+from gradcore.charts.phase import SELECTION, axis_title, phase_chart, scalar_label, shown_values, value_title
+from gradcore.charts.phase_words import critical_text, headline, map_description, standing, stands_text
 from gradcore.charts.picture import chart
+from gradcore.charts.singular import singular_chart
 from gradcore.charts.words import (
     Agreement,
     agreement,
@@ -22,16 +25,28 @@ __all__ = [
     "MOMENTS",
     "NEUTRAL",
     "PANELS",
+    "SELECTION",
     "STATISTICS",
     "Agreement",
     "Event",
     "Panel",
     "agreement",
+    "axis_title",
     "chart",
+    "critical_text",
     "describe",
     "events",
     "frame",
+    "headline",
     "layer_table",
+    "map_description",
+    "phase_chart",
     "precision_text",
+    "scalar_label",
     "series",
+    "shown_values",
+    "singular_chart",
+    "standing",
+    "stands_text",
+    "value_title",
 ]

@@ -15,8 +15,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CURVES = ("predicted", "band_low", "band_high", "measured", "low", "high", "factor_0", "factor_1")
-_POWER_LABEL = "abs(datum.value) < 3.5 ? format(pow(10, datum.value), '.2~r') : '1e' + format(datum.value, 'd')"
+POWER_LABEL = "abs(datum.value) < 3.5 ? format(pow(10, datum.value), '.2~r') : '1e' + format(datum.value, 'd')"
 _LABEL_SPACE = 40  # px: the same in all panels, so that charts below each other line up
+
+
+def await_pandas() -> None:
+    """Import pandas, which Altair looks up among the loaded modules: another thread may be halfway through it."""
+    import pandas  # noqa: F401
 
 
 def value_domain(table: pd.DataFrame) -> tuple[float, float]:
@@ -66,6 +71,6 @@ def value_axis(panel: Panel, moment: str, depth: int, domain: tuple[float, float
     """The same title, scale and axis for every layer of the chart: one of them alone would be overruled."""
     import altair as alt
 
-    axis = alt.Axis(values=value_ticks(*domain), labelExpr=_POWER_LABEL, minExtent=_LABEL_SPACE)
+    axis = alt.Axis(values=value_ticks(*domain), labelExpr=POWER_LABEL, minExtent=_LABEL_SPACE)
     title = t("{quantity} (log scale)", quantity=t(panel.axis[moment], depth=depth))
     return {"title": title, "axis": axis, "scale": alt.Scale(domain=list(domain), nice=False, zero=False)}

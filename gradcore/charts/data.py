@@ -45,10 +45,10 @@ def series(
     panel, unit = PANELS[code], scale(moment)
     curves: dict[str, Array] = {}
     if profile is not None:
-        logs = getattr(profile, statistic)(panel.quantity)
+        logs = getattr(profile.at_hand, statistic)(panel.quantity)
         reference = float(logs[-1]) if panel.relative else 0.0
         curves["predicted"] = relative(logs, reference) / unit
-        band = profile.band(panel.quantity, level)
+        band = profile.at_hand.band(panel.quantity, level)
         if band is not None:
             curves["band_low"], curves["band_high"] = (relative(edge, reference) / unit for edge in band)
     if measured is not None:
@@ -58,7 +58,7 @@ def series(
         edges = np.quantile(rows, [0.5 - level / 2, 0.5 + level / 2], axis=0, method="nearest")
         curves["measured"] = relative(logs, reference) / unit
         curves["low"], curves["high"] = relative(edges[0], reference) / unit, relative(edges[1], reference) / unit
-    answer = measured if profile is None else profile
+    answer = measured if profile is None else profile.at_hand
     for index, (quantity, _) in enumerate(panel.factors):
         logs = getattr(answer, statistic)(quantity)
         curves[f"factor_{index}"] = relative(logs, float(logs[-1])) / unit

@@ -65,7 +65,7 @@ def chart(
 
 def _rows(table: pd.DataFrame) -> dict[str, Any]:
     """A table as Vega reads it. Altair would look at every column of it again for every layer."""
-    return {"values": json.loads(table.to_json(orient="records", double_precision=15))}
+    return {"values": json.loads(table.to_json(orient="records", double_precision=15) or "[]")}
 
 
 def _row(**values: Any) -> alt.Chart:

@@ -43,7 +43,8 @@ def describe(code: str, profile: Profile | None, measured: Measurement | None = 
 
 def _product_text(panel: Panel, answer: Profile | Measurement, t: Translate) -> str:
     quantities = (panel.quantity, *(quantity for quantity, _ in panel.factors))
-    logs = (answer.mean(quantity) for quantity in quantities)
+    law = getattr(answer, "at_hand", answer)
+    logs = (law.mean(quantity) for quantity in quantities)
     whole, delta, signal = (number_text(relative(log, float(log[-1]))[0] / (2.0 * LN10)) for log in logs)
     return t(
         "The weight gradient's RMS at layer 1 is {whole} of layer {depth}'s: the gradient δ is {delta} of it there, "

@@ -46,7 +46,7 @@ def output(at: Place) -> Equation:
         terms = (term(Factor("4", math.log(4.0)), Factor("q_{L}", float(at.profile.log_q[-1])), _inverse_width(at, 2)),)
         return equation("output", title, left, terms, log_g, "torch.nn.MSELoss", where=r"\delta = 2 z / n_{L}")
     where = r"\delta = \mathrm{softmax}(z) - \mathrm{onehot}"
-    if not at.is_random:
+    if not at.is_random or at.sampled:
         terms = (term(Factor(r"E\,\delta_{L}^2", log_g)),)
         return equation("output", title, left, terms, log_g, CROSS_ENTROPY, where=where)
     square = softmax_second_moment(float(at.profile.log_q[-1]), int(spec.layer_widths[-1]))
@@ -228,7 +228,7 @@ def product(at: Place) -> Equation:
 
 def _independent_logs(at: Place) -> np.ndarray | None:
     """ln of every layer's factor by its chi, where the gradient is independent of the signal; else None."""
-    if not at.is_random or at.batch_norm or at.spec.loss == "mse":
+    if not at.is_random or at.batch_norm or at.sampled or at.spec.loss == "mse":
         return None
     chi = at.profile.chi[:-1]
     if not np.all((chi > REPRESENTABLE[0]) & (chi < REPRESENTABLE[1])):

@@ -17,6 +17,24 @@ def exact(at: Place) -> Iterator[Equation]:
     yield signal(at)
 
 
+_MAPS = {  # W and b stand for the weights and the biases
+    "none": r"W\phi(z_{l-1}) + b",
+    "identity": r"z_{l-1} + \alpha \left(W\phi(z_{l-1}) + b\right)",
+    "post_activation": r"z_{l-1} + \alpha\, \phi\left(W z_{l-1} + b\right)",
+    "inner": r"W\phi(z_{l-1})",
+    "outer": r"z_{l-2} + \alpha \left(W\phi(z_{l-1}) + b\right)",
+    "resnet_v1": r"\phi\left(z_{l-1} + \alpha \left(W z_{l-1} + b\right)\right)",
+}
+
+
+def _map(at: Place) -> str:
+    if at.inner(at.layer):
+        return _MAPS["inner"]
+    if at.inner(at.layer - 1):
+        return _MAPS["outer"]
+    return _MAPS.get(at.spec.residual, _MAPS["identity"])
+
+
 def exact_map(at: Place) -> Equation:
     """z_l from z_{l-1}: one scalar map for constant weights, an elementwise one for eye."""
     layer, t, constant = at.layer, at.t, at.spec.init_entry.kind == "constant"
@@ -24,17 +42,18 @@ def exact_map(at: Place) -> Equation:
     factors = [Factor("g", log_of(gain))]
     if constant:
         factors.append(Factor("n_{l-1}", math.log(int(at.spec.fan_ins[layer - 1]))))
-        branch = r"g\, n_{l-1}\, \phi(z_{l-1})" if layer > 1 else r"g \sum_j x_{0,j}"
+        weights, first = r"g\, n_{l-1}\, ", r"g \sum_j x_{0,j}"
         note = t("Constant weights are not random: all units of a layer are equal, and one number is followed exactly.")
         title = t("Weights all equal: the map of every unit")
     else:
-        branch = r"g\, \phi(z_{l-1})" if layer > 1 else r"g\, x_{0}"
+        weights, first = r"g\, ", r"g\, x_{0}"
         note = t("Multiples of the identity never mix the units: each input is followed through the net by itself.")
         title = t("Weights g times the identity: the map of every unit")
     terms = (term(*factors),)
-    branch += " + b_{l}" if at.spec.bias_std else ""
-    stream = at.residual and layer > 1
-    latex = rf"z_{{l}} = z_{{l-1}} + \alpha \left({branch}\right)" if stream else f"z_{{l}} = {branch}"
+    bias = " + b_{l}" if at.spec.bias_std else ""
+    latex = f"z_{{l}} = {first}{bias}"
+    if layer > 1:
+        latex = "z_{l} = " + _map(at).replace("W", weights).replace("+ b", bias and "+ b_{l}")
     symbol = rf"g\, n_{{{layer - 1}}}" if constant else "g"
     value = terms[0].log
     live = f"{symbol} = {numbers(terms)} = {number(value)}" if constant else f"{symbol} = {number(value)}"

@@ -124,7 +124,7 @@ def layer_input(at: Place) -> Iterator[Equation]:
     if at.batch_norm:
         yield _batch_input(at, title, left, log_p)
         return
-    channel, log_q = at.channel, float(at.profile.log_q[layer - 2])
+    channel, log_q = at.channel_at(layer - 1), float(at.profile.log_q[layer - 2])
     if isinstance(channel, NormAfter):
         yield from _after_input(at, title, left, log_p)
         return
@@ -151,7 +151,7 @@ def _normalized(at: Place) -> Equation:
 
 def _after_input(at: Place, title: str, left: tuple[str, str], log_p: float) -> Iterator[Equation]:
     """Norm over the units after the activation: its spread S, then gamma^2 S / (S + eps) + beta^2."""
-    layer, channel = at.layer, at.channel
+    layer, channel = at.layer, at.channel_at(at.layer - 1)
     if at.profile.log_q[layer - 2] == -math.inf:
         yield equation("layer_input", title, left, (term(Factor(r"E\,x_{l-1}^2", log_p)),), log_p, YANG)
         return

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from gradcore.equations.backward import backward
+from gradcore.equations.blocks import BLOCKS, blocks
 from gradcore.equations.equation import Equation
 from gradcore.equations.exact import exact
 from gradcore.equations.forward import forward
@@ -37,6 +38,9 @@ def equations(profile: Profile, layer: int, t: Translate = english) -> tuple[Equ
 
 
 def _all(at: Place) -> Iterator[Equation]:
+    if at.spec.depth > 1 and at.spec.residual in BLOCKS:
+        yield from blocks(at)
+        return
     yield from (forward(at) if at.is_random else exact(at))
     yield from backward(at)
     if at.is_random:

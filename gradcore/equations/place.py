@@ -10,6 +10,7 @@ import numpy as np
 
 from gradcore.equations.equation import Factor
 from gradcore.normalization import NORMALIZATIONS
+from gradcore.residual import inner_layers
 from gradcore.theory.batch_norm import BatchNormField, BatchUnit
 from gradcore.theory.channel import DEAD, Channel, NormAfter, NormBefore, log_of
 from gradcore.theory.mean_field import MeanField
@@ -77,6 +78,19 @@ class Place:
         """Activation with its per-sample norm."""
         return self.random.channel
 
+    def channel_at(self, layer: int) -> Channel:
+        """What acts on the signal of a layer: inside a block of two layers there is no norm."""
+        return self.field.plain if self.inner(layer) else self.channel
+
+    def inner(self, layer: int) -> bool:
+        """Whether a layer lies inside a block of several weight layers."""
+        return bool(inner_layers(self.spec.residual, self.spec.depth)[layer - 1])
+
+    @property
+    def sampled(self) -> bool:
+        """Whether sampled units stand behind the gradients (and behind the signal, but for post_activation)."""
+        return bool(getattr(self.field, "sampled", False))
+
     def log_q(self, layer: int) -> float:
         """ln q of a layer, with a finite stand-in for ln 0."""
         return max(float(self.profile.log_q[layer - 1]), DEAD)
@@ -118,11 +132,15 @@ class Place:
 
     def log_spread(self, layer: int) -> float:
         """ln of what a norm after the activation divides by: the (centred) second moment of phi over the units."""
-        return float(cast(NormAfter, self.channel)._log_spread(np.asarray(self.log_q(layer)))[0])
+        return float(cast(NormAfter, self.channel_at(layer))._log_spread(np.asarray(self.log_q(layer)))[0])
 
     def slope_factors(self, index: str, layer: int) -> tuple[Factor, ...]:
         """F, the factor by which activation and norm multiply the mean square of a gradient."""
-        channel, log_q, q = self.channel, self.log_q(layer), sub("q", index)
+        return self.slopes(self.channel_at(layer), self.log_q(layer), "q", index)
+
+    def slopes(self, channel: Channel, log_q: float, symbol: str, index: str) -> tuple[Factor, ...]:
+        """F of a channel at a second moment called ``symbol``."""
+        q = sub(symbol, index)
         log_slope = float(channel.moments.at(channel.argument(log_q)).log_slope_second)
         if isinstance(channel, NormBefore):
             slope = Factor(rf"E\,\phi'(\sqrt{{{sub('v', index)}}}\,Z{self.shift})^2", log_slope)
@@ -130,7 +148,8 @@ class Place:
             return self.gamma, slope, Factor(rf"({q} + \epsilon)^{{-1}}", -log_s2)
         slope = Factor(rf"E\,\phi'(\sqrt{{{q}}}\,Z)^2", log_slope)
         if isinstance(channel, NormAfter):
-            log_s2 = float(np.logaddexp(self.log_spread(layer), log_of(self.spec.norm_eps)))
+            log_spread = float(channel._log_spread(np.asarray(log_q))[0])
+            log_s2 = float(np.logaddexp(log_spread, log_of(self.spec.norm_eps)))
             return self.gamma, slope, Factor(rf"({sub('S', index)} + \epsilon)^{{-1}}", -log_s2)
         return (slope,)
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 from gradcore.errors import UnsupportedError
 from gradcore.normalization import NORMALIZATIONS
-from gradcore.residual import INVERSE_SQRT_DEPTH, RESIDUALS
+from gradcore.residual import INVERSE_SQRT_DEPTH, RESIDUALS, inner_layers
 from gradcore.theory.critical import resolve_gain
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def torch_code(spec: Spec) -> str:
 
     It prints, per layer, the RMS of z^l and of delta^l = B dC/dz^l of one network in torch's default float32, in
     which what over- or underflows does so as in ordinary training. Raises UnsupportedError for what torch refuses
-    (batch norm with one sample) or gradcore does not build yet, SpecError for a gain that does not exist.
+    (batch norm with one sample), SpecError for a gain that does not exist.
     """
     _check_supported(spec)
     functions = [_activation_class(spec), _block_class(spec), _build(spec), _initialize(spec), _RMS]
@@ -36,9 +37,6 @@ def torch_code(spec: Spec) -> str:
 
 
 def _check_supported(spec: Spec) -> None:
-    if not RESIDUALS[spec.residual].supported:
-        supported = " and ".join(f'"{code}"' for code, form in RESIDUALS.items() if form.supported)
-        raise UnsupportedError(f'code for residual "{spec.residual}"', "it is not built yet", f"residual {supported}")
     if spec.norm == "batch" and spec.batch_size < 2:
         raise UnsupportedError(
             "batch norm with one sample", "torch refuses it: there is no variance over the batch", "batch_size >= 2"
@@ -106,14 +104,19 @@ def _input_width(spec: Spec) -> str:
 
 def _between(spec: Spec, width: str) -> list[str]:
     """The modules between two linear layers, in their order, as code."""
-    activation, norm = spec.activation_entry, NORMALIZATIONS[spec.norm]
-    modules = [] if activation.is_linear else [activation.torch_code.format(slope=_number(spec.slope))]
-    if _activation_class(spec):
-        modules = ["Activation()"]
+    norm, modules = NORMALIZATIONS[spec.norm], _activation(spec)
     if norm.torch_code:
         place = len(modules) if spec.norm_position == "after" else 0
         modules.insert(place, norm.torch_code.format(width=width, eps=_number(spec.norm_eps)))
     return modules
+
+
+def _activation(spec: Spec) -> list[str]:
+    """The activation's module as code; none for linear."""
+    if _activation_class(spec):
+        return ["Activation()"]
+    entry = spec.activation_entry
+    return [] if entry.is_linear else [entry.torch_code.format(slope=_number(spec.slope))]
 
 
 def _activation_class(spec: Spec) -> str:
@@ -128,22 +131,50 @@ def _has_blocks(spec: Spec) -> bool:
     return spec.residual != "none" and spec.depth > 1
 
 
+@dataclass(frozen=True)
+class _Form:
+    """A residual block as code: its modules by name, in the order in which they are run ("norm", "phi" and "linear"
+    stand for themselves), and what it returns; ``last`` is the form of a rest that is too short for a whole block."""
+
+    modules: dict[str, tuple[str, ...]]
+    returns: str
+    last: str = ""
+
+
+_FORMS = {
+    "identity": _Form({"branch": ("unit", "linear")}, "h + {alpha}self.branch(h)"),
+    "post_activation": _Form({"linear": ("linear",), "unit": ("unit",)}, "h + {alpha}self.unit(self.linear(h))"),
+    "two_layer": _Form(
+        {"inner": ("unit", "linear"), "outer": ("phi", "linear")}, "h + {alpha}self.outer(self.inner(h))", "identity"
+    ),
+    "resnet_v1": _Form({"linear": ("linear",), "unit": ("unit",)}, "self.unit(h + {alpha}self.linear(h))"),
+}
+
+
+def _blocks(spec: Spec) -> tuple[int, int]:
+    """How many whole blocks follow layer 1, and how many layers are left for a shorter last one."""
+    return divmod(spec.depth - 1, RESIDUALS[spec.residual].layers) if _has_blocks(spec) else (0, 0)
+
+
 def _block_class(spec: Spec) -> str:
     if not _has_blocks(spec):
         return ""
-    modules = [*_between(spec, "WIDTH"), "nn.Linear(WIDTH, WIDTH)"]
+    form, (whole, left) = _FORMS[spec.residual], _blocks(spec)
+    classes = [_one_class(spec, "Block", form)] if whole else []
+    return "\n\n\n".join(classes + ([_one_class(spec, "LastBlock", _FORMS[form.last])] if left else []))
+
+
+def _one_class(spec: Spec, name: str, form: _Form) -> str:
+    code = {"unit": _between(spec, "WIDTH"), "phi": _activation(spec), "linear": ["nn.Linear(WIDTH, WIDTH)"]}
+    lines = [f"class {name}(nn.Module):", "    def __init__(self):", "        super().__init__()"]
+    for attribute, parts in form.modules.items():
+        modules = [module for part in parts for module in code[part]]
+        if parts == ("linear",):
+            lines.append(f"        self.{attribute} = {modules[0]}")
+        else:
+            lines += _wrapped(f"self.{attribute} = nn.Sequential(", modules, ")", 8)
     scale = "" if spec.alpha == 1.0 else "ALPHA * "
-    return "\n".join(
-        [
-            "class Block(nn.Module):",
-            "    def __init__(self):",
-            "        super().__init__()",
-            *_wrapped("self.branch = nn.Sequential(", modules, ")", 8),
-            "",
-            "    def forward(self, h):",
-            f"        return h + {scale}self.branch(h)",
-        ]
-    )
+    return "\n".join([*lines, "", "    def forward(self, h):", f"        return {form.returns.format(alpha=scale)}"])
 
 
 def _build(spec: Spec) -> str:
@@ -151,7 +182,11 @@ def _build(spec: Spec) -> str:
     if spec.depth == 1:
         lines = [f"    return nn.Sequential({first})"]
     elif _has_blocks(spec):
-        lines = [f"    return nn.Sequential({first}, *(Block() for _ in range(DEPTH - 1)))"]
+        whole, left = _blocks(spec)
+        layers = RESIDUALS[spec.residual].layers
+        count = "DEPTH - 1" if layers == 1 else f"(DEPTH - 1) // {layers}"
+        parts = [first, *([f"*(Block() for _ in range({count}))"] if whole else []), *(["LastBlock()"] if left else [])]
+        lines = _wrapped("return nn.Sequential(", parts, ")", 4)
     else:
         n, m = ("WIDTH", "WIDTH") if _uniform(spec) else ("n", "m")
         loop = "for _ in range(DEPTH - 1):" if _uniform(spec) else "for n, m in zip(WIDTHS[1:], WIDTHS[2:]):"
@@ -220,7 +255,18 @@ def _initialize(spec: Spec) -> str:
     else:
         inner = ["if isinstance(module, nn.Linear):", *(f"    {line}" for line in draw), *norm]
     loop = ["    for module in model.modules():", *(f"        {line}" for line in inner)]
-    return "\n".join([*lines, *(loop if inner else [])])
+    return "\n".join([*lines, *(loop if inner else []), *_inner_biases(spec)])
+
+
+def _inner_biases(spec: Spec) -> list[str]:
+    """Biases inside a block start at 0."""
+    if spec.bias_std == 0.0 or not inner_layers(spec.residual, spec.depth).any():
+        return []
+    return [
+        "    for module in model.modules():",
+        "        if isinstance(module, Block):",
+        "            nn.init.zeros_(module.inner[-1].bias)",
+    ]
 
 
 # --- the script around them --------------------------------------------------------------------------------
@@ -294,8 +340,39 @@ _LOSSES = {
 }
 
 
+def _signals(spec: Spec) -> list[str]:
+    """One forward pass that keeps z of every layer."""
+    if inner_layers(spec.residual, spec.depth).any():
+        return [
+            "signals = []  # z of every layer: inside a block that of its first weights, then the stream behind it",
+            "",
+            "",
+            "def keep(module, inputs, z):",
+            "    z.retain_grad()",
+            "    signals.append(z)",
+            "",
+            "",
+            "blocks = [module for module in model if isinstance(module, Block)]",
+            "hooks = [m.register_forward_hook(keep) for m in (*model, *(block.inner for block in blocks))]",
+            "output = model(x)",
+            "for hook in hooks:",
+            "    hook.remove()",
+        ]
+    whole, left = _blocks(spec)
+    names = ["Block"] * bool(whole) + ["LastBlock"] * bool(left)
+    kinds = f"({', '.join(['nn.Linear', *names])})" if names else "nn.Linear"
+    return [
+        "signals = []  # z of every layer",
+        "for module in model:",
+        "    x = module(x)",
+        f"    if isinstance(module, {kinds}):",
+        "        x.retain_grad()",
+        "        signals.append(x)",
+        "output = signals[-1]",
+    ]
+
+
 def _run(spec: Spec) -> str:
-    kinds = "(nn.Linear, Block)" if _has_blocks(spec) else "nn.Linear"
     return "\n".join(
         [
             "torch.manual_seed(0)",
@@ -303,13 +380,7 @@ def _run(spec: Spec) -> str:
             "initialize(model)",
             "",
             *_batch(spec),
-            "signals = []  # z of every layer",
-            "for module in model:",
-            "    x = module(x)",
-            f"    if isinstance(module, {kinds}):",
-            "        x.retain_grad()",
-            "        signals.append(x)",
-            "output = signals[-1]",
+            *_signals(spec),
             *_LOSSES[spec.loss],
             "loss.backward()",
             "",

@@ -12,13 +12,14 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from gradcore.errors import SpecError
+from gradcore.measure.blocks import Layer, Pulled
 from gradcore.measure.network import (
     DTYPES,
     Network,
@@ -132,35 +133,32 @@ class _Sweep:
         grid = np.linspace(-40, 40, 8001)
         self.small = 0.05 * float(np.abs(moments.derivative(grid)).max())
         self.inputs = draw_inputs(spec, seed, network, dtype).to(device)
-        self.streams, self.xs = self._forward()
-        self._backward(draw_cotangent(spec, self.streams[-1], seed, network, dtype))
+        self.layers = self._forward()
+        self._backward(draw_cotangent(spec, self.layers[-1].z, seed, network, dtype))
 
-    def _forward(self) -> tuple[list[Tensor], list[Tensor]]:
-        streams: list[Tensor] = []
-        xs = [self.inputs]
+    def _forward(self) -> list[Layer]:
+        layers: list[Layer] = []
+        signals: list[Tensor] = []
         with torch.no_grad():
-            z = self.model.linears[0](self.inputs)
             for index in range(self.spec.depth):
-                if index:
-                    xs.append(self.model.unit(index - 1, z))
-                    z = self.model.join(index, z, xs[-1])
-                streams.append(z)
-                self.rows["log_q"][index] = log_mean_square(z)
-                self.rows["log_p"][index] = log_mean_square(xs[-1])
-                self.rows["correlation"][index] = _correlation(z)
+                layer = self.model.layer(index, self.inputs, signals)
+                layers.append(layer)
+                signals = [*signals[-1:], layer.z]
+                self.rows["log_q"][index] = log_mean_square(layer.z)
+                self.rows["log_p"][index] = log_mean_square(layer.x)
+                self.rows["correlation"][index] = _correlation(layer.z)
                 self.steps.next()
-        for index, z in enumerate(streams):
-            self._slopes(index, z)
+        for index, layer in enumerate(layers):
+            self._slopes(index, layer.seen)
             self.steps.next()
-        return streams, xs
+        return layers
 
     def _slopes(self, index: int, z: Tensor) -> None:
         """Shares of saturated entries and of units that are dead on the whole batch, as the activation sees z."""
-        last = index == self.spec.depth - 1
-        activation = make_activation(self.spec).to(z) if last else self.model.activations[index]
-        y = z
-        if self.spec.norm != "none" and not self.model.norm_after:
-            norm = make_norm(self.spec, z.shape[1]) if last else self.model.norms[index]
+        activation, y = make_activation(self.spec).to(z), z
+        normed = self.spec.norm != "none" and not self.model.norm_after and not self.model.inner[index]
+        if normed:
+            norm = make_norm(self.spec, z.shape[1])
             assert norm is not None
             with torch.no_grad():
                 y = norm.to(z).train()(z)
@@ -170,43 +168,36 @@ class _Sweep:
         self.rows["dead"][index] = float((slope == 0).all(dim=0).double().mean())
 
     def _backward(self, delta: Tensor) -> None:
-        scale, batch = 0.0, self.spec.batch_size
+        scale, held = 0.0, None
         for index in range(self.spec.depth - 1, -1, -1):
-            size = log_mean_square(delta)
+            size = own = log_mean_square(delta)
+            if held is not None:  # one scale for all that crosses this layer
+                size = max(size, log_mean_square(held))
             if math.isfinite(size):
                 delta = delta / math.exp(0.5 * size)
+                held = None if held is None else held / math.exp(0.5 * size)
                 scale += size
+                own -= size
             elif math.isnan(size) or size > 0:
                 return  # the forward pass broke: nothing below is a number
-            branch = 1.0 if self.model.alpha is None or index == 0 else self.model.alpha
-            log_branch = 2.0 * math.log(abs(branch)) if branch else -math.inf
-            dead = size == -math.inf
-            entries = math.log(float(delta.shape[1]) * self.xs[index].shape[1])
-            mean = scale + log_branch - 2.0 * math.log(batch)
-            self.rows["log_g"][index] = -math.inf if dead else scale
-            gram = -math.inf if dead else _log_gram(delta, self.xs[index])
-            self.rows["log_dw"][index] = mean + gram - entries
-            self.rows["log_db"][index] = -math.inf if dead else mean + log_mean_square(delta.sum(dim=0))
+            self.rows["log_g"][index] = -math.inf if size == -math.inf else scale + own
             if index:
-                delta = self._pull_back(index, delta)
+                pulled = self.model.block.pull(self.model, index, self.layers, delta, held)
+            else:
+                pulled = Pulled(delta, 1.0, delta)
+            self._parameters(index, pulled, scale)
+            delta, held = pulled.delta, pulled.held
             self.steps.next()
 
-    def _pull_back(self, index: int, delta: Tensor) -> Tensor:
-        """delta^(l-1) from delta^l by torch's own backward of the block between them."""
-        stream = self.streams[index - 1].detach().requires_grad_(True)
-        with torch.enable_grad():
-            x = self.model.unit(index - 1, stream)
-        sent = _times(delta, cast(Tensor, self.model.linears[index].weight))
-        if self.model.alpha is None:
-            return torch.autograd.grad(x, stream, sent)[0]
-        return delta + torch.autograd.grad(x, stream, self.model.alpha * sent)[0]
-
-
-def _times(delta: Tensor, weight: Tensor) -> Tensor:
-    """delta W, half precisions summed in float32 as torch sums them; its own loop takes 40 times as long."""
-    if weight.dtype in (torch.bfloat16, torch.float16):
-        return (delta.float() @ weight.float()).to(weight.dtype)
-    return delta @ weight
+    def _parameters(self, index: int, pulled: Pulled, scale: float) -> None:
+        """Mean squares of the gradients of W and b, whose cotangent is exp(scale / 2) * pulled.scale * pulled.sent."""
+        sent, x = pulled.sent, self.layers[index].x
+        mean = scale + 2.0 * (math.log(abs(pulled.scale)) if pulled.scale else -math.inf)
+        mean -= 2.0 * math.log(self.spec.batch_size)
+        dead = not bool(sent.any())
+        gram = -math.inf if dead else _log_gram(sent, x)
+        self.rows["log_dw"][index] = mean + gram - math.log(float(sent.shape[1]) * x.shape[1])
+        self.rows["log_db"][index] = -math.inf if dead else mean + log_mean_square(sent.sum(dim=0))
 
 
 def _correlation(z: Tensor) -> float:

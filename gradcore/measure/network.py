@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from gradcore.errors import SpecError, UnsupportedError
+from gradcore.measure.blocks import BLOCKS, Layer
 from gradcore.measure.steps import Steps
 from gradcore.normalization import NORMALIZATIONS
+from gradcore.residual import inner_layers
 from gradcore.theory.critical import resolve_gain
 from gradcore.theory.inputs import digits_batch
 
@@ -61,13 +63,15 @@ class Linear(nn.Linear):
 
 
 class Network(nn.Module):
-    """z^l = W^l x^(l-1) + b^l with x^l = phi(norm(z^l)) or norm(phi(z^l)); identity residuals from layer 2 on.
+    """z^l = W^l x^(l-1) + b^l with x^l = phi(norm(z^l)) or norm(phi(z^l)), or the blocks of a residual form after it.
 
-    ``linears[l-1]`` is layer l; ``activations[l-1]`` and ``norms[l-1]`` act on its output (l < L).
+    ``linears[l-1]`` is layer l; ``activations[l-1]`` and ``norms[l-1]`` act on its output (l < L), in the forms whose
+    activation lies behind the weights of the block (``post_activation``, ``resnet_v1``) in the block of layer l + 1.
     """
 
     def __init__(self, spec: Spec, dtype: torch.dtype, steps: Steps) -> None:
         super().__init__()
+        self.inner = inner_layers(spec.residual, spec.depth).tolist()
         self.linears, self.activations, self.norms = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         for index, (fan_in, width) in enumerate(zip(spec.fan_ins.tolist(), spec.layer_widths.tolist(), strict=True)):
             self.linears.append(Linear(fan_in, width, device="cpu", dtype=dtype))
@@ -75,30 +79,33 @@ class Network(nn.Module):
                 self.activations.append(make_activation(spec).to(dtype))
                 norm = make_norm(spec, width)
                 if norm is not None:
-                    self.norms.append(norm.to(dtype))
+                    self.norms.append(nn.Identity() if self.inner[index] else norm.to(dtype))
             steps.beat()
         self.norm_after = spec.norm_position == "after"
-        self.alpha = spec.alpha if spec.residual != "none" else None
+        self.alpha = spec.alpha
+        self.block = BLOCKS[spec.residual]
 
     def unit(self, index: int, z: Tensor) -> Tensor:
-        """x^l from z^l, l = index + 1."""
+        """phi(norm(z)) or norm(phi(z)) by the modules of layer l = index + 1."""
         activation = self.activations[index]
         if not len(self.norms):
             return activation(z)
         norm = self.norms[index]
         return norm(activation(z)) if self.norm_after else activation(norm(z))
 
-    def join(self, index: int, stream: Tensor, x: Tensor) -> Tensor:
-        """z^l from x^(l-1) and, for residuals, the stream below, l = index + 1."""
-        branch = self.linears[index](x)
-        return branch if self.alpha is None or index == 0 else stream + self.alpha * branch
+    def layer(self, index: int, x: Tensor, signals: list[Tensor]) -> Layer:
+        """Layer l = index + 1 on the batch ``x`` (B, input_width) after the signals below it (the last two suffice)."""
+        if index:
+            return self.block.run(self, index, signals)
+        z = self.linears[0](x)
+        return Layer(x, z, z)
 
     def forward(self, x: Tensor) -> Tensor:
         """The output z^L of a batch (B, input_width)."""
-        z = self.linears[0](x)
-        for index in range(1, len(self.linears)):
-            z = self.join(index, z, self.unit(index - 1, z))
-        return z
+        signals: list[Tensor] = []
+        for index in range(len(self.linears)):
+            signals = [*signals[-1:], self.layer(index, x, signals).z]
+        return signals[-1]
 
 
 def make_activation(spec: Spec) -> nn.Module:
@@ -120,10 +127,6 @@ def make_norm(spec: Spec, width: int) -> nn.Module | None:
 
 
 def _check_supported(spec: Spec) -> None:
-    from gradcore.residual import RESIDUALS
-
-    if not RESIDUALS[spec.residual].supported:
-        raise UnsupportedError(f'residual "{spec.residual}"', "it is not built yet", 'residual "none" and "identity"')
     if spec.norm == "batch" and spec.batch_size < 2:
         raise UnsupportedError(
             "batch norm with one sample", "torch refuses it: there is no variance over the batch", "batch_size >= 2"
@@ -149,10 +152,12 @@ def build(spec: Spec, seed: int = 0, network: int = 0, dtype: str = "float64", s
     draws = generator(seed, network, WEIGHTS)
     gains = resolve_gain(spec).multipliers
     with torch.no_grad():
-        for module, gain in zip(model.linears, gains.tolist(), strict=True):
+        for module, gain, inner in zip(model.linears, gains.tolist(), model.inner, strict=True):
             linear = cast(nn.Linear, module)
             spec.init_entry.fill(torch, steps.to_fill(linear.weight), gain, spec.init_slope, spec.sparsity, draws)
-            if spec.bias_std == "default":
+            if inner:
+                linear.bias.zero_()
+            elif spec.bias_std == "default":
                 bound = 1.0 / math.sqrt(linear.in_features)
                 linear.bias.uniform_(-bound, bound, generator=draws)
             elif spec.bias_std:

@@ -33,11 +33,9 @@ class PlainRun:
 
 
 def _layers(model: Network, x: torch.Tensor) -> list[torch.Tensor]:
-    z = model.linears[0](x)
-    out = [z]
-    for index in range(1, len(model.linears)):
-        z = model.join(index, z, model.unit(index - 1, z))
-        out.append(z)
+    out: list[torch.Tensor] = []
+    for index in range(len(model.linears)):
+        out.append(model.layer(index, x, out).z)
     return out
 
 

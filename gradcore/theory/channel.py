@@ -61,7 +61,7 @@ class Channel:
         self.moments = moments
         self.log_eps = log_of(spec.norm_eps)
         self.log_gamma2 = 2.0 * log_of(abs(spec.norm_gamma))
-        self.beta2 = spec.norm_beta**2
+        self.gamma, self.beta, self.beta2 = spec.norm_gamma, spec.norm_beta, spec.norm_beta**2
         self.centers = NORMALIZATIONS[spec.norm].centers
 
     def argument(self, log_q: Number) -> Array:

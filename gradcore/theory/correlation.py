@@ -231,7 +231,7 @@ def _extreme(moments: GaussianMoments, names: Functions, log_q: float, c: Array)
     growing_high = GROWING_VALUE_HIGH if names == (VALUE,) else GROWING_HIGH
     if not low and log_q <= (growing_high if grows else BOUNDED_HIGH):
         return None
-    value, left, right = moments._at_zero
+    value, left, right = moments.at_zero
     if not low:
         left, right = moments.activation.tails(moments.slope)
 

@@ -17,6 +17,7 @@ import numpy as np
 from gradcore.activations import ACTIVATIONS, negative_slope_of
 from gradcore.errors import SpecError
 from gradcore.fields import FIELDS
+from gradcore.residual import inner_layers
 from gradcore.theory.gaussian import GaussianMoments, moments_of
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def _point_at_zero(moments: GaussianMoments) -> CriticalPoint | None:
 
     Stability is read from the sign of the next order: whether A(q) / (q D(q)) grows with q.
     """
-    value, left, right = moments._at_zero
+    value, left, right = moments.at_zero
     if value != 0.0 or left == right == 0.0:
         return None
     near = moments.at(np.log([1e-6, 1e-4]))
@@ -143,10 +144,11 @@ def auto_gain(activation: str, negative_slope: float | None = None) -> tuple[flo
 
 
 def bias_variances(spec: Spec) -> Array:
-    """(L,) variance of each layer's biases; "default" is U(-1/sqrt(fan_in), 1/sqrt(fan_in))."""
+    """(L,) variance of each layer's biases; "default" is U(-1/sqrt(fan_in), 1/sqrt(fan_in)); 0 inside a block."""
+    drawn = ~inner_layers(spec.residual, spec.depth)
     if spec.bias_std == "default":
-        return 1.0 / (3.0 * spec.fan_ins)
-    return np.full(spec.depth, float(spec.bias_std) ** 2)
+        return drawn / (3.0 * spec.fan_ins)
+    return np.where(drawn, float(spec.bias_std) ** 2, 0.0)
 
 
 @dataclass(frozen=True)
@@ -169,11 +171,11 @@ def resolve_gain(spec: Spec) -> ResolvedGain:
         sigma_w = critical_gain(spec.activation, bias_std=bias, negative_slope=spec.negative_slope)
         origin = "critical: chi = 1 at a fixed point"
     fans = list(zip(spec.fan_ins.tolist(), spec.layer_widths.tolist(), strict=True))
-    known = {fan: _multiplier(spec, sigma_w, *fan) for fan in set(fans)}
+    known = {fan: multiplier(spec, sigma_w, *fan) for fan in set(fans)}
     return ResolvedGain(np.array([known[fan] for fan in fans]), sigma_w, origin)
 
 
-def _multiplier(spec: Spec, sigma_w: float, fan_in: int, fan_out: int) -> float:
+def multiplier(spec: Spec, sigma_w: float, fan_in: int, fan_out: int) -> float:
     entry = spec.init_entry
     if entry.unit_std_is_linear_in_gain:
         unit = entry.variance(1.0, fan_in, fan_out, spec.init_slope, spec.sparsity)

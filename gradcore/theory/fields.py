@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from gradcore.errors import UnsupportedError
 from gradcore.initializers import sparse_zeros
-from gradcore.residual import RESIDUALS
 
 if TYPE_CHECKING:
     from gradcore.spec import Spec
     from gradcore.theory.batch_norm import BatchNormField
+    from gradcore.theory.exact_blocks import ExactBlocks
     from gradcore.theory.exact_eye import EyeField
     from gradcore.theory.exact_weights import ConstantField
     from gradcore.theory.mean_field import MeanField
 
-    Field = MeanField | BatchNormField | ConstantField | EyeField
+    Field = MeanField | BatchNormField | ConstantField | EyeField | ExactBlocks
 
 MIN_BATCH = 4
 MIN_BATCH_FLAT = 64
@@ -24,10 +25,6 @@ MIN_NONZEROS = 20
 
 def check_supported(spec: Spec) -> None:
     """Raise UnsupportedError for the few questions that theory cannot answer honestly."""
-    if not RESIDUALS[spec.residual].supported:
-        raise UnsupportedError(
-            f'residual "{spec.residual}"', "its recursion is not built yet", 'residual "none" and "identity"'
-        )
     if spec.norm == "batch":
         _check_batch_norm(spec)
     kind = spec.init_entry.kind
@@ -36,6 +33,12 @@ def check_supported(spec: Spec) -> None:
             f'init "{spec.init}" with norm "{spec.norm}"',
             "the units are not random, so a norm's statistics follow no law",
             'this init with norm "none", or a random init',
+        )
+    if kind == "constant" and spec.residual in _BLOCKS and spec.depth > 1 and spec.bias_std != 0.0:
+        raise UnsupportedError(
+            f'init "constant" with residual "{spec.residual}" and biases',
+            "the units then differ by biases that act on each other, and their exact map is not built yet",
+            "bias_std = 0, a random init, or another residual form",
         )
     if kind == "sparse" and not spec.activation_entry.is_linear:
         fans = set(zip(spec.fan_ins.tolist(), spec.layer_widths.tolist(), strict=True))
@@ -74,6 +77,11 @@ def field_of(spec: Spec) -> Field:
     """The recursion that answers this Spec. Raises UnsupportedError."""
     check_supported(spec)
     kind = spec.init_entry.kind
+    blocks = spec.residual in _BLOCKS and spec.depth > 1
+    if kind in ("constant", "eye") and blocks:
+        from gradcore.theory.exact_blocks import ExactBlocks
+
+        return ExactBlocks(spec)
     if kind == "constant":
         from gradcore.theory.exact_weights import ConstantField
 
@@ -82,6 +90,8 @@ def field_of(spec: Spec) -> Field:
         from gradcore.theory.exact_eye import EyeField
 
         return EyeField(spec)
+    if blocks:
+        return _BLOCKS[spec.residual](spec)
     if spec.norm == "batch":
         from gradcore.theory.batch_norm import BatchNormField
 
@@ -89,3 +99,29 @@ def field_of(spec: Spec) -> Field:
     from gradcore.theory.mean_field import MeanField
 
     return MeanField(spec)
+
+
+def _sampled(spec: Spec) -> MeanField:
+    from gradcore.theory.particle_field import ParticleField
+
+    return ParticleField(spec)
+
+
+def _post_activation(spec: Spec) -> MeanField:
+    from gradcore.theory.post_activation import PostActivationField
+
+    return _sampled(spec) if spec.norm == "batch" else PostActivationField(spec)
+
+
+def _two_layer(spec: Spec) -> MeanField:
+    from gradcore.theory.two_layer import TwoLayerField
+
+    return _sampled(spec) if spec.norm == "batch" else TwoLayerField(spec)
+
+
+# residual forms with a recursion of their own
+_BLOCKS: dict[str, Callable[[Spec], MeanField]] = {
+    "post_activation": _post_activation,
+    "two_layer": _two_layer,
+    "resnet_v1": _sampled,
+}

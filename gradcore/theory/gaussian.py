@@ -146,26 +146,31 @@ class GaussianMoments:
             self._bands[band] = (h * h, w / math.sqrt(2 * math.pi), np.array(rows) * (w / math.sqrt(2 * math.pi)))
         return self._bands[band]
 
-    def expectations(self, log_q: Array) -> dict[str, Array]:
-        """E[phi^i phi'^j h^k] of every column at each q within the quadrature's range (arrays of that shape)."""
+    def expectations(self, log_q: Array, names: tuple[str, ...] = tuple(COLUMNS)) -> dict[str, Array]:
+        """E[phi^i phi'^j h^k] of the named columns at each q within the quadrature's range (arrays of that shape)."""
         log_q = np.asarray(log_q, dtype=float)
         flat = np.clip(log_q.ravel(), LOG_LOW, LOG_HIGH)
         if self.oscillates:
             return _sine_moments(np.exp(flat).reshape(log_q.shape), self.shift)
-        out = np.empty((len(COLUMNS), flat.size))
+        rows = [list(COLUMNS).index(name) for name in names]
+        out = np.empty((len(rows), flat.size))
         bands = np.floor(flat / BAND).astype(int)
         for band in np.unique(bands):
             h2, _, matrix = self._rule(int(band))
             index = np.flatnonzero(bands == band)
             for part in np.array_split(index, max(1, math.ceil(index.size * h2.size / MAX_CELLS))):
                 q = np.exp(flat[part])
-                out[:, part] = matrix @ np.exp(h2[:, None] * (-0.5 / q)) / np.sqrt(q)
-        return {name: row.reshape(log_q.shape) for name, row in zip(COLUMNS, out, strict=True)}
+                out[:, part] = (
+                    (matrix if len(rows) == len(COLUMNS) else matrix[rows])
+                    @ np.exp(h2[:, None] * (-0.5 / q))
+                    / np.sqrt(q)
+                )
+        return {name: row.reshape(log_q.shape) for name, row in zip(names, out, strict=True)}
 
     # --- continuation beyond the quadrature's range ---------------------------------------------------------
 
     @cached_property
-    def _at_zero(self) -> tuple[float, float, float]:
+    def at_zero(self) -> tuple[float, float, float]:
         """phi and the one-sided slopes (left, right) at h = 0."""
         tiny = 1e-300 if self.unshifted else 1e-12 * max(1.0, abs(self.shift))
         value = float(self.value(np.array(0.0)))
@@ -175,7 +180,7 @@ class GaussianMoments:
     @cached_property
     def powers(self) -> dict[str, tuple[float, float]]:
         """The power of q by which each moment continues (below the range, above the range)."""
-        value, left, right = self._at_zero
+        value, left, right = self.at_zero
         grows = self.tail_square > 0
         odd_part = (0.5 if left != right else 1.0) if value == 0.0 else 0.0
         small = 1.0 if value == 0.0 else 0.0
@@ -205,7 +210,7 @@ class GaussianMoments:
         if self.homogeneous:
             return log_q + math.log(self.tail_square) if self.tail_square > 0 else -math.inf
         if log_q == -math.inf:
-            value = self._at_zero[0]
+            value = self.at_zero[0]
             return 2.0 * math.log(abs(value)) if value else -math.inf
         clipped = min(max(log_q, LOG_LOW), LOG_HIGH)
         if self.oscillates:

@@ -169,10 +169,16 @@ class MeanField:
     def backward(self) -> tuple[Array, Array]:
         """(log_g, ratio): ln E delta^2 and E[delta_a delta_b] / E delta^2 for every pair (L, P)."""
         log_end, ratio_end, aligned = output_cotangent(self.spec, self.log_q[-1], lambda: self.correlations[0][-1])
-        if aligned:
-            from gradcore.theory.aligned import aligned_backward
+        return self._aligned(log_end) if aligned else self._independent(log_end, ratio_end)
 
-            return aligned_backward(self, log_end)
+    def _aligned(self, log_end: float, share: float = 1.0, ratio_end: Array | None = None) -> tuple[Array, Array]:
+        """(log_g, ratio) for a cotangent of which this share lies along the output."""
+        from gradcore.theory.aligned import aligned_backward
+
+        return aligned_backward(self, log_end, share, ratio_end)
+
+    def _independent(self, log_end: float, ratio_end: Array) -> tuple[Array, Array]:
+        """(log_g, ratio) for a cotangent that knows nothing of the output."""
         depth = self.spec.depth
         with np.errstate(invalid="ignore"):
             log_g = log_end + np.append(np.cumsum(self.log_step[::-1])[::-1], 0.0)
@@ -214,16 +220,21 @@ class MeanField:
         """
         if self.spec.loss != "cross_entropy":
             return None
-        from gradcore.theory.aligned import aligned_backward
-
         log_g, ratio = self.backward
         share = aligned_share(self.spec, self.log_q[-1])
         if share == 0.0 or not np.all(np.isfinite(log_g)):
             return None
         ends = ratio[-1] if self.spec.batch_size > 1 else None
-        aligned = aligned_backward(self, float(log_g[-1]), share, ends)
+        aligned = self._aligned(float(log_g[-1]), share, ends)
         log_dw, log_db = self._parameter_gradients(*aligned)
         return {"log_g": aligned[0], "log_dw": log_dw, "log_db": log_db}
+
+    @property
+    def branch_scales(self) -> Array:
+        """(L,) ln of what multiplies the mean square of a layer's parameter gradients: alpha^2 on a branch."""
+        scales = np.full(self.spec.depth, self.log_alpha2)
+        scales[0] = 0.0
+        return scales
 
     def _parameter_gradients(self, log_g: Array, ratio: Array) -> tuple[Array, Array]:
         b = self.spec.batch_size
@@ -231,8 +242,7 @@ class MeanField:
             pair_w = pair_b = np.zeros(self.spec.depth)
         else:
             pair_w, pair_b = (ratio * self.correlations[1]).mean(axis=1), ratio.mean(axis=1)
-        branch = np.full(self.spec.depth, self.log_alpha2)
-        branch[0] = 0.0
+        branch = self.branch_scales
         with np.errstate(divide="ignore"):
             share_w, share_b = np.log(batch_share(pair_w, b)), np.log(batch_share(pair_b, b))
         return log_g + self.log_p + share_w + branch, log_g + share_b + branch

@@ -23,6 +23,7 @@ def notes_of(profile: Profile) -> Iterator[Entry]:
     yield from _dead(profile)
     yield from _exact(profile)
     yield from _assumptions(profile)
+    yield from _textbook(profile)
 
 
 def _dead(profile: Profile) -> Iterator[Entry]:
@@ -97,8 +98,83 @@ def _exact(profile: Profile) -> Iterator[Entry]:
             {},
             f"Eye weights leave each unit alone: the input's law is pushed through elementwise{sampled}.",
         )
-    if spec.norm == "batch" and spec.norm_position == "after":
+    if getattr(profile._field, "sampled", False):
+        percent = 5 if spec.norm == "batch" else 1
+        yield (
+            "sampled_units",
+            {"percent": percent},
+            f"This residual block is followed with sampled units: gradients hold to about {percent}%.",
+        )
+        if np.isneginf(profile.log_dw).any():
+            yield (
+                "unresolved_samples",
+                {},
+                "Units that pass a gradient, or differences between the samples, are rarer or smaller than the sampled "
+                "units resolve: 0 is shown there.",
+            )
+    elif spec.norm == "batch" and spec.norm_position == "after":
         yield "sampled_batch_norm", {}, "Batch norm after the activation is sampled at this batch size (about 0.1%)."
+
+
+ALIKE = 0.5  # correlation of two samples' signals from which the batch's averaging deserves a word
+TRANSIENT = 1.5  # factor in mean square between the first batch norm's step and a later one's, worth a word
+
+
+def _textbook(profile: Profile) -> Iterator[Entry]:
+    """Where a formula that is often quoted would be wrong for this network, and by how much."""
+    spec = profile.spec
+    if spec.depth < 3 or not np.all(np.isfinite(profile.log_g)):
+        return
+    step = float(profile.chi[spec.depth // 2])
+    if spec.norm == "layer" and spec.norm_position == "after" and spec.residual == "none" and step > 1.05:
+        yield (
+            "layer_norm_after",
+            {"factor": step},
+            f"Layer norm after {spec.activation} takes off the units' common mean, so the gradient's mean square grows "
+            f"x{step:.3g} a layer; RMS norm there, or layer norm before the activation, would not do that.",
+        )
+    alike = float(np.max(profile.correlation))
+    if spec.batch_size > 1 and alike > ALIKE and spec.norm != "batch":
+        yield (
+            "correlated_batch",
+            {"correlation": alike, "batch_size": spec.batch_size},
+            f"The samples' signals are alike (correlation up to {alike:.2g}), so averaging over the batch of "
+            f"{spec.batch_size} takes less off the weight gradients than a factor {spec.batch_size}.",
+        )
+    if spec.norm == "batch" and spec.residual == "none":
+        first = float(profile.chi[0])
+        if step > 0.0 and first > 0.0 and max(first / step, step / first) > TRANSIENT:
+            yield (
+                "batch_norm_transient",
+                {"first": first, "later": step},
+                f"The first batch norm meets the input's own spread: the gradient's mean square changes x{first:.3g} "
+                f"there, x{step:.3g} a layer later on.",
+            )
+    if spec.residual == "post_activation" and profile.log_q[-1] - profile.log_q[0] > 1e-3:
+        growth = float(np.exp(np.minimum(profile.log_q[-1] - profile.log_q[0], 700.0)))
+        yield (
+            "branch_mean",
+            {"growth": growth},
+            f"Branches behind {spec.activation} add their means up, not only their variances: the signal's mean square "
+            f"grows x{growth:.3g} over the net.",
+        )
+
+
+def _band(profile: Profile) -> Iterator[Entry]:
+    """Why there is no band, or none to rely on."""
+    if profile.band_source is None:
+        yield (
+            "no_band",
+            {},
+            "No band: how single networks scatter is neither known for this case nor can so large a net be sampled.",
+        )
+    elif profile.band_source == "expansion" and not profile.expansion_reliable:
+        yield (
+            "band_unreliable",
+            {},
+            "The band is the leading order in 1/width, which is known to be too narrow or too wide here, and the net "
+            "is too large to be sampled.",
+        )
 
 
 def _assumptions(profile: Profile) -> Iterator[Entry]:
@@ -111,6 +187,7 @@ def _assumptions(profile: Profile) -> Iterator[Entry]:
             {"aspect": aspect, "width": least},
             f"Depth over width is {aspect:.2g}: single networks scatter widely about these means.",
         )
+    yield from _band(profile)
     if spec.norm == "batch" and spec.batch_size <= 5:
         yield (
             "heavy_tail",

@@ -30,6 +30,10 @@ def dead_share(spec: Spec, field: Field, log_q: Array) -> Array:
     flat = flat or ((-math.inf, 0.0),)
     if spec.init_entry.kind in ("constant", "eye"):
         return _dead_paths(spec, field, flat)  # type: ignore[arg-type]
+    seen = getattr(field, "seen", None)  # in blocks whose activation does not see the signal of its layer
+    if seen is not None:
+        counted = getattr(field, "dead_counted", None)
+        return counted if counted is not None else _equicorrelated(*_of_batch(seen, spec), flat)
     if spec.norm == "batch" and spec.norm_position == "before":
         return _dead_batch_norm(spec, flat)
     pairs = field.correlations[0] if spec.batch_size > 1 else np.zeros((spec.depth, 1))
@@ -37,10 +41,16 @@ def dead_share(spec: Spec, field: Field, log_q: Array) -> Array:
     channel = getattr(field, "channel", None)
     argument = log_q if channel is None or spec.norm == "batch" else channel.argument(np.maximum(log_q, -1e5))
     shift = channel.moments.shift if channel is not None and spec.norm != "batch" else 0.0
-    return _equicorrelated(np.exp(0.5 * np.clip(argument, -600, 600)), c, spec.batch_size, flat, shift)
+    shifts = np.full(spec.depth, shift)
+    return _equicorrelated(np.exp(0.5 * np.clip(argument, -600, 600)), c, shifts, spec.batch_size, flat)
 
 
-def _equicorrelated(s: Array, c: Array, b: int, flat: tuple[tuple[float, float], ...], shift: float) -> Array:
+def _of_batch(seen: tuple[Array, Array, Array], spec: Spec) -> tuple[Array, Array, Array, int]:
+    s, c, shift = seen
+    return s, np.clip(c, 0.0, 1.0) if spec.batch_size > 1 else np.zeros_like(c), shift, spec.batch_size
+
+
+def _equicorrelated(s: Array, c: Array, shift: Array, b: int, flat: tuple[tuple[float, float], ...]) -> Array:
     from scipy.special import ndtr
 
     t, w = composite(np.linspace(-9.0, 9.0, 37), 12)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Array = np.ndarray
 NEAR = math.log(10.0)  # in RMS: a signal that starts within this of an unstable fixed point and ends beyond it
 GROWS = math.log(10.0)  # ln of a deviation's growth over the net, from which an unstable fixed point is lost
-NARROW = 0.25  # depth over width, below which the typical network's ln RMS lies within 0.3 of the mean's
+NARROW = 0.25  # depth over width, above which one network's scatter is taken from theory rather than FLUCTUATION
 FLUCTUATION = 5.0  # a layer of width n fluctuates by about FLUCTUATION / n in ln q (Hanin & Nica 2019, ReLU)
 
 
@@ -61,14 +61,14 @@ def _relative(log_g: Array) -> Array:
 def of_profile(profile: Profile) -> Facts:
     """The facts of a prediction."""
     aspect = float(np.sum(1.0 / profile.spec.layer_widths))
-    known = aspect > NARROW and profile.band_source is not None
-    variance = profile.variance("log_g") if known else None
+    law = profile.expansion
+    variance = law.variance("log_g") if aspect > NARROW else None
     return Facts(
         profile.spec,
         profile.log_q,
         profile.log_g,
         profile.log_dw,
-        profile.median("log_g") if known else None,
+        law.median("log_g") if law.source is not None else None,
         profile.saturated[:-1],
         profile.dead[:-1],
         float(variance[0]) if variance is not None else FLUCTUATION * aspect,

@@ -17,6 +17,7 @@ Array = np.ndarray
 KINDS = ("stable", "vanishing", "exploding", "dead", "saturated", "overflow", "unstable_fixed_point")
 USABLE = 100.0  # layers whose RMS differs from the last layer's by more than this factor cannot share a learning rate
 DRIFTS = 10.0  # within USABLE, but beyond this factor worth a word
+MEDIAN = 1.5  # factor between median and mean network from which a verdict speaks of the median and names both
 DEAD_SHARE = 0.9  # of a layer's units, dead on the whole batch
 SATURATED_SHARE = 0.8  # of a layer's units, on flat pieces; a ReLU has 0.5 as it should
 
@@ -135,10 +136,27 @@ def _unstable(f: Facts) -> Iterator[tuple[str, Message]]:
 
 
 def _gradient(f: Facts) -> Iterator[tuple[str, Message]]:
-    relative = f.relative
-    worst = int(np.argmax(np.abs(relative)))
-    if abs(relative[worst]) > math.log(USABLE):
-        yield _lost_gradient(f, relative, worst)
+    worst = int(np.argmax(np.abs(f.relative)))
+    if abs(f.relative[worst]) > math.log(USABLE):
+        typical = f.relative_typical
+        if typical is not None and abs(typical[worst] - f.relative[worst]) > math.log(MEDIAN):
+            yield _lost_in_median(f, typical, worst)
+        else:
+            yield _lost_gradient(f, f.relative, worst)
+
+
+def _lost_in_median(f: Facts, typical: Array, worst: int) -> tuple[str, Message]:
+    """The same of the median network, where it is not the mean one."""
+    kind, message = _lost_gradient(f, typical, worst)
+    texts = {
+        "vanishing": "Gradients vanish: ×{factor} per layer in {size} (×{square} in mean square) in a typical network; "
+        "layer {layer} receives {ratio} of the last layer's gradient {size} in the median network, {mean} in the mean.",
+        "exploding": "Gradients explode: ×{factor} per layer in {size} (×{square} in mean square) towards the input in "
+        "a typical network; layer {layer} receives {ratio} times the last layer's gradient {size} in the median "
+        "network, {mean} times in the mean.",
+    }
+    values = {**message.values, "mean": number_text(float(f.relative[worst]) / LN10)}
+    return kind, Message(f"{kind}_median", texts[kind], values)
 
 
 def _lost_gradient(f: Facts, relative: Array, worst: int) -> tuple[str, Message]:
@@ -247,11 +265,16 @@ def details(f: Facts, kind: str) -> Iterator[Message]:
     yield from _range(f)
     yield from _formats(f)
     typical = f.relative_typical
-    if typical is not None and kind == "stable" and abs(typical[0] - f.relative[0]) > math.log(2.0):
+    if typical is not None and kind == "stable" and abs(typical[0] - f.relative[0]) > math.log(MEDIAN):
         yield Message(
             "typical",
-            "In a typical (median) network layer 1 receives {ratio} of the last layer's gradient {size}.",
-            {"ratio": number_text(float(typical[0]) / LN10), "size": _size(f.spec)},
+            "In a typical (median) network layer 1 receives {ratio} of the last layer's gradient {size}; the mean over "
+            "networks, {mean}, is held up by rare ones.",
+            {
+                "ratio": number_text(float(typical[0]) / LN10),
+                "mean": number_text(float(f.relative[0]) / LN10),
+                "size": _size(f.spec),
+            },
         )
 
 

@@ -23,8 +23,10 @@ REQUIRED = os.environ.get("GRADCORE_REQUIRE_BROWSER") == "1"
 
 @pytest.fixture(autouse=True)
 def _no_browser_to_wait_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """AppTest runs the page in this process, where nothing draws it; the server below is another one."""
+    """AppTest runs the page in this process, where nothing draws it; the server below is another one. Bands that
+    have to be sampled have tests of their own."""
     monkeypatch.setattr(runner, "FIRST_PICTURE", 0.0)
+    monkeypatch.setattr(runner, "AUTO_SAMPLE", 0.0)  # seconds of every page with a norm or a residual
 
 
 def _give_up(reason: str) -> None:

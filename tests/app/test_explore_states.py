@@ -154,7 +154,7 @@ def test_one_network_has_no_standard_error() -> None:
 
 
 def test_unsupported_is_explained_calmly() -> None:
-    app = small_app(residual="two_layer")
+    app = small_app(norm="batch", batch_size="1")
     assert not app.exception and not app.error
     assert headline(app) == "Theory has no prediction for this network"
     assert "Supported:" in captions(app)

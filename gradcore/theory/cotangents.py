@@ -1,0 +1,183 @@
+"""Cotangents of sampled units: a part that is a function of the unit's own signals, and Gaussian noise beside it.
+
+W^T t = kappa n Var(W) x + noise with kappa = E[t z] / q_z for z = W x + b (Gaussian conditioning), the noise's
+covariance over the batch v E[t_a t_b]. ``Spread`` carries the noise's variance on each unit's path and its
+covariance between two samples, exactly; ``Drawn`` draws it, where a batch norm mixes all samples of a unit.
+Values are in units of exp(log / 2).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from gradcore.theory.units import Unit
+
+Array = np.ndarray
+
+
+def _units(log_a: float, log_b: float) -> tuple[float, float, float]:
+    """A common scale of two, and what their values become in it."""
+    top = max(log_a, log_b)
+    if top == -math.inf:
+        return top, 1.0, 1.0
+    return top, math.exp(0.5 * (log_a - top)), math.exp(0.5 * (log_b - top))
+
+
+@dataclass(frozen=True)
+class Spread:
+    """``seen`` (S, N) or None, ``variance`` (S, N) of the noise, ``pairs`` (K, N) its covariance of samples 0 and k."""
+
+    log: float
+    seen: Array | None
+    variance: Array
+    pairs: Array
+
+    def through(self, unit: Unit) -> Spread:
+        """J^T of a unit."""
+        m = unit.diagonal
+        seen = None if self.seen is None else unit.pull(self.seen)
+        return Spread(self.log + unit.shift, seen, m * m * self.variance, m[:1] * m[1:] * self.pairs).tidy()
+
+    def scaled(self, factor: float) -> Spread:
+        """A multiple."""
+        log = 2.0 * math.log(abs(factor)) if factor else -math.inf
+        seen = self.seen if self.seen is None or factor >= 0 else -self.seen
+        return replace(self, log=self.log + log, seen=seen)
+
+    def plus(self, other: Spread) -> Spread:
+        """The sum with one whose noise is independent of this one's."""
+        log, a, b = _units(self.log, other.log)
+        seen = self.seen
+        if other.seen is not None:
+            seen = b * other.seen if seen is None else a * seen + b * other.seen
+        elif seen is not None:
+            seen = a * seen
+        variance, pairs = a * a * self.variance + b * b * other.variance, a * a * self.pairs + b * b * other.pairs
+        return Spread(log, seen, variance, pairs).tidy()
+
+    def tidy(self) -> Spread:
+        """In units in which the mean square is 1."""
+        total = self.second()[0]
+        if not total > 0.0:
+            return replace(self, log=-math.inf)
+        root = math.sqrt(total)
+        seen = None if self.seen is None else self.seen / root
+        return Spread(self.log + math.log(total), seen, self.variance / total, self.pairs / total)
+
+    def second(self) -> tuple[float, Array]:
+        """(mean square, E t_0 t_k (K,)) in units of exp(log)."""
+        total, pairs = float(self.variance.mean()), self.pairs.mean(axis=1)
+        if self.seen is not None:
+            total += float(np.mean(self.seen**2))
+            pairs = pairs + np.mean(self.seen[:1] * self.seen[1:], axis=1)
+        return total, pairs
+
+    def sent(self, back: Weights) -> Spread:
+        """W^T of this cotangent."""
+        total, pairs = self.second()
+        kappa = 0.0 if self.seen is None else float(np.mean(self.seen * back.z))
+        along = kappa**2 * back.along
+        noise, pair_noise = max(total - along, 0.0), pairs - along * back.pairs
+        seen = None if self.seen is None else kappa * back.root * back.x
+        shape, pair_shape = self.variance.shape, self.pairs.shape
+        pair_noise = np.clip(pair_noise, -noise, noise)
+        return Spread(
+            self.log + back.log, seen, np.full(shape, noise), np.broadcast_to(pair_noise[:, None], pair_shape).copy()
+        )
+
+
+@dataclass(frozen=True)
+class Weights:
+    """One weight matrix on its way back: ``log`` ln(n Var W), ``x`` and ``z`` = W x + b with mean squares of 1, (S, N),
+    ``root`` sqrt(n Var W q_x / q_z), ``along`` the share of E (W x)^2 in q_z that an orthogonal matrix maps back onto x
+    alone (0 for others) and ``pairs`` its correlations over samples; ``draw(mean, contrast)`` draws a field."""
+
+    log: float
+    x: Array
+    z: Array
+    root: float
+    along: float
+    pairs: Array
+    draw: Any = None
+
+
+def modes(a: Array, b: Array) -> tuple[float, float]:
+    """E[a b] per sample of (S, N) arrays: in the mean over the batch, and in the contrasts."""
+    mean_a, mean_b = a.mean(axis=0, keepdims=True), b.mean(axis=0, keepdims=True)
+    return float(np.mean(mean_a * mean_b)), float(np.mean((a - mean_a) * (b - mean_b)))
+
+
+def split(second: float, correlation: float, b: int) -> tuple[float, float]:
+    """(variance of the batch mean, contrast variance per sample) of an equicorrelated field."""
+    mean = second * (1.0 + (b - 1) * correlation) / b
+    return mean, second - mean
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """``seen`` (B, N) or None, and one draw ``noise`` (B, N) of the rest."""
+
+    log: float
+    seen: Array | None
+    noise: Array
+
+    def through(self, unit: Unit) -> Drawn:
+        """J^T of a unit."""
+        seen = None if self.seen is None else unit.pull(self.seen)
+        return Drawn(self.log + unit.shift, seen, unit.pull(self.noise)).tidy()
+
+    def scaled(self, factor: float) -> Drawn:
+        """A multiple."""
+        log = 2.0 * math.log(abs(factor)) if factor else -math.inf
+        seen = self.seen if self.seen is None or factor >= 0 else -self.seen
+        return replace(self, log=self.log + log, seen=seen)
+
+    def plus(self, other: Drawn) -> Drawn:
+        """The sum."""
+        log, a, b = _units(self.log, other.log)
+        seen = self.seen
+        if other.seen is not None:
+            seen = b * other.seen if seen is None else a * seen + b * other.seen
+        elif seen is not None:
+            seen = a * seen
+        return Drawn(log, seen, a * self.noise + b * other.noise).tidy()
+
+    def tidy(self) -> Drawn:
+        """In units in which the mean square is 1."""
+        total = self.second()[0]
+        if not total > 0.0:
+            return replace(self, log=-math.inf)
+        root = math.sqrt(total)
+        return Drawn(self.log + math.log(total), None if self.seen is None else self.seen / root, self.noise / root)
+
+    def modes(self) -> tuple[float, float]:
+        """The mean square in the mean over the batch and in the contrasts."""
+        mean, contrast = modes(self.noise, self.noise)
+        if self.seen is not None:
+            more = modes(self.seen, self.seen)
+            mean, contrast = mean + more[0], contrast + more[1]
+        return mean, contrast
+
+    def second(self) -> tuple[float, Array]:
+        """(mean square, E t_a t_b (1,)) in units of exp(log)."""
+        b = self.noise.shape[0]
+        mean, contrast = self.modes()
+        return mean + contrast, np.array([mean - contrast / (b - 1)])
+
+    def sent(self, back: Weights) -> Drawn:
+        """W^T of this cotangent."""
+        mean, contrast = self.modes()
+        seen = None
+        if self.seen is not None:
+            b = self.noise.shape[0]
+            whole = modes(back.z, back.z)
+            kappa = [t / z if z > 1e-12 else 0.0 for t, z in zip(modes(self.seen, back.z), whole, strict=True)]
+            centre = back.x.mean(axis=0, keepdims=True)
+            seen = back.root * (kappa[1] * (back.x - centre) + kappa[0] * centre)
+            along = split(back.along, float(back.pairs[0]), b)
+            mean, contrast = mean - kappa[0] ** 2 * along[0], contrast - kappa[1] ** 2 * along[1]
+        return Drawn(self.log + back.log, seen, back.draw(max(mean, 0.0), max(contrast, 0.0)))
