@@ -165,7 +165,10 @@ CONTROLS: dict[str, Control] = {
     ),
     "residual": Control(
         mark("Residual connections"),
-        mark("How a layer's output joins the stream h. identity: h + α (W φ(h) + b), nothing else on the stream."),
+        mark(
+            "How a layer's output joins the stream h. identity: h + α (W φ(h) + b); post_activation: h + α φ(W h + b); "
+            "two_layer: h + α (W₂ φ(W₁ φ(h)) + b), two weight layers a block; resnet_v1: φ(h + α (W h + b))."
+        ),
         "choice",
     ),
     "residual_scale": Control(

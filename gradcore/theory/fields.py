@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 MIN_BATCH = 4
 MIN_BATCH_FLAT = 64
 MIN_NONZEROS = 20
+MAX_GRAM = 256
 
 
 def check_supported(spec: Spec) -> None:
@@ -65,11 +66,17 @@ def _check_batch_norm(spec: Spec) -> None:
             "a unit that is flat on the whole batch divides by sqrt(eps), and rare draws make the mean",
             f"batch_size >= {MIN_BATCH_FLAT}, or norm_position before",
         )
-    if spec.input == "digits":
+    if spec.input == "digits" and spec.batch_size > MAX_GRAM:
         raise UnsupportedError(
-            "batch norm on digits",
-            "its transient for unequally correlated samples is not built yet",
-            'input "gaussian" with batch norm, or digits with another norm',
+            f"batch norm on {spec.batch_size} digits",
+            "the Gram matrices of so many unequal samples, one for each layer, are not built for",
+            f'batch_size <= {MAX_GRAM}; input "gaussian"; another norm',
+        )
+    if spec.input == "digits" and (spec.residual in _BLOCKS or (spec.loss == "mse" and spec.residual != "none")):
+        raise UnsupportedError(
+            f'batch norm on digits with residual "{spec.residual}" and loss "{spec.loss}"',
+            "the transient of unequally correlated samples is not built yet for this block and loss",
+            'residual "none", or "identity" with another loss than mse; input "gaussian"; another norm',
         )
 
 
@@ -92,6 +99,10 @@ def field_of(spec: Spec) -> Field:
         return EyeField(spec)
     if blocks:
         return _BLOCKS[spec.residual](spec)
+    if spec.norm == "batch" and spec.input == "digits":
+        from gradcore.theory.gram_field import GramField
+
+        return GramField(spec)
     if spec.norm == "batch":
         from gradcore.theory.batch_norm import BatchNormField
 
