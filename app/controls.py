@@ -6,6 +6,7 @@ was opened or the browser's Back button pressed.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +30,7 @@ GROUPS = {
     "data": mark("Data and loss"),
 }
 CLOSED_GROUPS = ("data",)
+SETTLES = 5.0  # seconds after which the browser has drawn what a run has sent; it loads each kind of widget first
 HELD = ("field_", "setting_", "open_")  # how the keys of the sidebar's widgets begin
 RARE = {"network": mark("Layer widths"), "initialization": mark("Biases")}
 HELP = {
@@ -61,8 +63,7 @@ def ask(page: str = "") -> None:
     elif moved:  # Streamlit gives some widgets back at their lowest value
         widgets.restore()
         load_settings(question().settings)
-    elif not st.session_state.get("sidebar_drawn", True):
-        _hold()
+    _hold()
     settings = Settings(**{name: st.session_state[f"setting_{name}"] for name in state.READERS})
     spec, error = _read()
     if spec is not None:
@@ -70,12 +71,22 @@ def ask(page: str = "") -> None:
     if error is not None and error.field in FIELDS and (part := part_of(FIELDS[error.field])):
         st.session_state[part] = True  # what is wrong must be seen
     st.session_state["question"] = Question(spec, settings, error)
-    st.session_state["sidebar_drawn"] = False
+    st.session_state["sidebar_due"] = True
 
 
 def _hold() -> None:
-    """Let every widget be drawn with the value that it holds. One that a stopped run has not drawn would come at its
-    lowest value: Streamlit sends the browser a value that was set in the run that set it, or never."""
+    """Set every widget once more to the value that it holds, until the browser surely has what was loaded.
+
+    Streamlit sends a value that was set in the run that set it, or never; and of a run that is stopped before or just
+    after it has drawn the sidebar nothing may arrive. The widgets of the next run would then come at their lowest
+    values, and their values be lost.
+    """
+    if not st.session_state.get("unsettled"):
+        return
+    drawn = st.session_state.pop("sidebar_at", None)
+    if drawn is not None and time.monotonic() - drawn >= SETTLES:
+        st.session_state["unsettled"] = False
+        return
     for key in st.session_state:
         if str(key).startswith(HELD):
             st.session_state[key] = st.session_state[key]
@@ -98,7 +109,7 @@ def _read() -> tuple[Spec | None, SpecError | None]:
 
 def sidebar() -> None:
     """Draw the controls: presets, fields by group, the measurement, and Reset. Once a run, however often called."""
-    if st.session_state["sidebar_drawn"]:
+    if st.session_state.pop("sidebar_due", None) is None:
         return
     asked = question()
     with st.sidebar, st.container(gap="xsmall"):
@@ -106,7 +117,7 @@ def sidebar() -> None:
         _groups(asked.error)
         _measurement()
         st.button(t("Reset"), icon=theme.ICONS["reset"], on_click=_reset, width="stretch")
-    st.session_state["sidebar_drawn"] = True
+    st.session_state["sidebar_at"] = time.monotonic()
 
 
 def question() -> Question:
@@ -116,13 +127,20 @@ def question() -> Question:
 
 def load(spec: Spec) -> None:
     """Set all fields to this Spec. Call it before the sidebar is drawn, or from a callback."""
+    _unsettle()
     widgets.load(spec)
     for key, matters in _closed_parts().items():
         st.session_state[key] = matters
 
 
+def _unsettle() -> None:
+    st.session_state["unsettled"] = True
+    st.session_state.pop("sidebar_at", None)
+
+
 def load_settings(settings: Settings) -> None:
     """Set the measurement's widgets."""
+    _unsettle()
     for name in state.READERS:
         st.session_state[f"setting_{name}"] = getattr(settings, name)
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from gradcore.profile import Profile
 
 AUTO_SECONDS = 1.0  # what is measured without being asked
-AUTO_SAMPLE = 3e8  # work (see Profile.unsampled) that is done for a band without being asked: some seconds
+AUTO_SAMPLE = 3e8  # work (see Profile.unsampled) that is done for the band beside a measurement: some seconds
 POLL = 0.05  # seconds between two points where Streamlit may stop a measurement
 FIRST_PICTURE = 0.6  # seconds that a browser gets to draw the first charts
 REDRAW = 0.5  # between two changes of the progress bar: the browser shows no new chart within 0.3 s of any other change

@@ -25,6 +25,7 @@ from tests.grid import grid
 from tests.strategies import specs
 
 TOLERANCE = 1e-9
+SAMPLED = 1e-6  # where the values come from sampled units, which are kept as float32
 DEPTH = 6
 GIVEN = ("r_{l}", "s_{l}", r"E\, z_{l}^2", r"E\,\delta_{L}^2")  # factors read off the value: exact maps, overlaps
 
@@ -76,7 +77,8 @@ def assert_consistent(profile: gc.Profile, layer: int, equation: Equation) -> No
     # MSE's recursion works with floats within a layer: a factor below e^-690 is lost to it, and the layer dead
     lost = equation.code == "gradient" and any(abs(f.log) > 690.0 for part in equation.terms for f in part.factors)
     if equation.terms and not lost:
-        assert gap(equation) < TOLERANCE, f"{gap(equation):.2e} {place}"
+        limit = SAMPLED if getattr(profile._field, "sampled", False) else TOLERANCE
+        assert gap(equation) < limit, f"{gap(equation):.2e} {place}"
     expected = of_profile(profile, layer, equation.code)
     chi_leaves_floats = equation.code == "factor" and not 1e-300 < profile.chi[layer - 1] < 1e300
     if expected is not None and equation.terms and not chi_leaves_floats and not math.isnan(expected):

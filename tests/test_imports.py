@@ -119,7 +119,7 @@ def room_of(module: str) -> str:
 
 QUESTION = {"errors", "fields", "spec", "codec", "presets"}
 TABLES = {"activations", "elementwise", "initializers", "normalization", "residual"}
-ANSWERS = {"profile", "measurement", "singular", "compare", "estimates", "verdict", "phase_map", "guide"}
+ANSWERS = {"profile", "measurement", "singular", "draws", "compare", "estimates", "verdict", "phase_map", "guide"}
 PRESENTATION = {"charts", "equations", "export", "cli", "cli_output", "explore_command", "__main__"}
 WORDS = {"words"}  # numbers and messages as text
 ENTRY = {"__init__"}  # gradcore/__init__.py re-exports; what presents may use it, what computes may not
@@ -140,6 +140,7 @@ ALLOWED: dict[str, set[str]] = {  # room: the rooms of the package that it may i
     "guide": _LOW | WORDS | {"theory", "profile", "verdict", "guide"},
     "measurement": _LOW | {"theory", "measure"},
     "singular": _LOW | {"measure"},
+    "draws": _LOW | {"measure"},
     "compare": _LOW | {"theory", "profile", "measurement"},
     "estimates": _LOW | {"profile", "measurement"},
     "words": set(),
@@ -148,7 +149,7 @@ ALLOWED: dict[str, set[str]] = {  # room: the rooms of the package that it may i
     "__init__": _LOW | ANSWERS | WORDS | {"theory", "measure", "experiments"},
 }
 ONLY_FOR_TYPES = {("theory", "profile")}
-ONLY_INSIDE_FUNCTIONS = {("spec", "measure"), ("measurement", "measure"), ("singular", "measure")}
+ONLY_INSIDE_FUNCTIONS = {("spec", "measure"), ("measurement", "measure"), ("singular", "measure"), ("draws", "measure")}
 OUTSIDE = {  # third-party package: the rooms that may import it
     "torch": {"measure", "experiments"},
     "altair": {"charts"},

@@ -208,7 +208,8 @@ def test_sampling_can_be_stopped_and_is_drawn_once() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         profile.sample(stop)
-    assert heard and profile.at_hand is profile.expansion and profile.band_source == "sampler"
+    assert heard == [(0, sampler.networks_for(spec))]  # at the first layer
+    assert profile.at_hand is profile.expansion and profile.band_source == "sampler"
     band = profile.band("log_g")
     assert profile.at_hand.source == "sampler" and band is not None
     profile.sample(stop)  # already there

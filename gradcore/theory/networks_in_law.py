@@ -49,8 +49,8 @@ class Networks:
         self.scaled = rescales(spec)
         self.scale = np.zeros(count)  # natural log: the true signal is exp(scale) times the one held here
 
-    def logs(self) -> dict[str, Array]:
-        """Every quantity (S, L), as ``measure`` would have it."""
+    def logs(self, beat: Callable[[], object] = lambda: None) -> dict[str, Array]:
+        """Every quantity (S, L), as ``measure`` would have it; ``beat`` is called at every layer, both ways."""
         signals: list[Array] = []
         pulls: list[Pulled] = []
         for layer in range(self.spec.depth):
@@ -58,6 +58,7 @@ class Networks:
             signals = self._rescaled([*signals[-1:], z])
             self.out["log_q"][:, layer] = _log_mean_square(signals[-1]) + 2.0 * self.scale
             pulls.append(pull)
+            beat()
         d, scale = self._cotangent(signals[-1])
         held: Array | None = None
         for layer in range(self.spec.depth - 1, -1, -1):
@@ -66,6 +67,7 @@ class Networks:
             held = None if held is None else held / size
             self.out["log_g"][:, layer] = _log_mean_square(d) + 2.0 * scale
             d, held = pulls.pop()(d, scale, held)
+            beat()
         return self.out
 
     def _first(self) -> tuple[Array, Pulled]:

@@ -15,7 +15,7 @@ import math
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -173,7 +173,7 @@ def sample(
 ) -> Sample:
     """The logs of ``networks`` random networks of this Spec (default: as many as are cheap), seeded from the Spec.
 
-    ``progress(done, total)`` is called after every few of them; what it raises ends the sampling.
+    ``progress(done, total)`` is called at every layer of every few of them; what it raises ends the sampling.
     """
     narrow, shrink = narrowed(spec)
     count = networks_for(narrow) if networks is None else networks
@@ -184,6 +184,7 @@ def sample(
     laws = Laws(spec, narrow)
     parts = []
     for start, child in zip(starts, root.spawn(len(starts)), strict=True):
-        parts.append(Networks(narrow, laws, min(per_chunk, count - start), np.random.default_rng(child)).logs())
+        networks = Networks(narrow, laws, min(per_chunk, count - start), np.random.default_rng(child))
+        parts.append(networks.logs(partial(progress, start, count)))
         progress(min(start + per_chunk, count), count)
     return Sample({name: np.concatenate([part[name] for part in parts]) for name in QUANTITIES}, shrink)
