@@ -184,7 +184,7 @@ def sample(
     laws = Laws(spec, narrow)
     parts = []
     for start, child in zip(starts, root.spawn(len(starts)), strict=True):
-        networks = Networks(narrow, laws, min(per_chunk, count - start), np.random.default_rng(child))
-        parts.append(networks.logs(partial(progress, start, count)))
+        several = Networks(narrow, laws, min(per_chunk, count - start), np.random.default_rng(child))
+        parts.append(several.logs(partial(progress, start, count)))
         progress(min(start + per_chunk, count), count)
     return Sample({name: np.concatenate([part[name] for part in parts]) for name in QUANTITIES}, shrink)
