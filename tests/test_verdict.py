@@ -234,7 +234,7 @@ def check_agreement(count: int, seed: int, networks: int = 8) -> None:
         if np.isfinite(first).all() and np.std(first - measured.log_g[:, -1]) < MEASURABLE:
             assert abs(factor - expected) <= tolerance, said
             sized += 1
-    assert sized >= 0.7 * count  # most, or the sizes have not been looked at
+    assert sized > 0.75 * count
 
 
 def test_the_verdict_agrees_with_measured_networks() -> None:

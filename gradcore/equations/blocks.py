@@ -37,6 +37,15 @@ def blocks(at: Place) -> Iterator[Equation]:
     yield from (backward(at) if _closed(at) and not at.sampled else _sampled_gradient(at))
 
 
+def followed(at: Place) -> Iterator[Equation]:
+    """All equations of one layer whose signal and gradient are followed by sampled units (batch norm on digits)."""
+    yield weight_variance(at)
+    yield weight_scale(at)
+    yield from (_first(at) if at.layer == 1 else _sampled_signal(at))
+    yield output(at)
+    yield from _sampled_gradient(at)
+
+
 def _closed(at: Place) -> bool:
     """Whether the signal has a closed recursion."""
     return not at.sampled or isinstance(at.field, PostActivationField)
@@ -320,7 +329,7 @@ def _sampled_signal(at: Place) -> Iterator[Equation]:
 
 
 def _received(at: Place) -> Iterator[Equation]:
-    if at.spec.residual != "two_layer":
+    if at.spec.residual in ("post_activation", "resnet_v1"):
         yield from _stream_input(at)
         return
     log_p = float(at.profile.log_p[at.layer - 1])
@@ -333,7 +342,7 @@ def _received(at: Place) -> Iterator[Equation]:
 def _sampled_gradient(at: Place) -> Iterator[Equation]:
     if not at.last:
         yield _followed(at)
-    if at.profile.log_g[-1] > -math.inf:
+    if at.spec.depth > 1 and at.profile.log_g[-1] > -math.inf:
         yield product(at)
     d = Factor("D_{l}", float(at.profile.log_g[at.layer - 1]))
     received = Factor("p_{l-1}", float(at.profile.log_p[at.layer - 1]))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from gradcore.equations.backward import backward
-from gradcore.equations.blocks import BLOCKS, blocks
+from gradcore.equations.blocks import BLOCKS, blocks, followed
 from gradcore.equations.equation import Equation
 from gradcore.equations.exact import exact
 from gradcore.equations.forward import forward
@@ -34,12 +35,16 @@ def equations(profile: Profile, layer: int, t: Translate = english) -> tuple[Equ
         index = 0
     if isinstance(layer, bool) or not 1 <= index <= depth:
         raise SpecError("layer", layer, f"an integer from 1 to {depth:,}")
-    return tuple(_all(Place(profile, index, t)))
+    # a factor above an exact zero is infinite and says nothing (an inner layer whose weights are zero)
+    return tuple(one for one in _all(Place(profile, index, t)) if one.code != "factor" or one.log_value < math.inf)
 
 
 def _all(at: Place) -> Iterator[Equation]:
     if at.spec.depth > 1 and at.spec.residual in BLOCKS:
         yield from blocks(at)
+        return
+    if at.sampled:
+        yield from followed(at)
         return
     yield from (forward(at) if at.is_random else exact(at))
     yield from backward(at)
