@@ -295,12 +295,13 @@ def sampled_unit(spec: Spec, log_q: float, c: float) -> BatchUnit:
         trace = trace - _projected(np.ones_like(z), linear / np.sqrt(linear_var), 1.0, linear_var)[0] + known
         off = off - _projected(np.ones_like(z), linear / np.sqrt(linear_var), 1.0, linear_var)[1] - known / (b - 1)
     gamma2, kept = spec.norm_gamma**2, float(v.mean())
+    log_gamma2 = 2.0 * log_of(abs(spec.norm_gamma))  # gamma^2 may be too small for a float
     largest = np.abs(spec.activation_entry.derivative(np.linspace(-40, 40, 8001), spec.slope)).max()
     return BatchUnit(
-        log_out=log_of(gamma2 * kept + spec.norm_beta**2),
+        log_out=log_add(log_gamma2 + log_of(kept), 2.0 * log_of(abs(spec.norm_beta))),
         excess=gamma2 * kept,
-        log_contrast=log_of(gamma2 * kept * b / (b - 1)),
-        log_scale=log_of(gamma2),
+        log_contrast=log_gamma2 + log_of(kept * b / (b - 1)),
+        log_scale=log_gamma2,
         contrast=float(np.mean(trace)),
         common=0.0,
         off_contrast=float(np.mean(off)),
