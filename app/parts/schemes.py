@@ -9,6 +9,7 @@ import streamlit as st
 
 from app import controls, runner, theme
 from app.i18n import language, mark, spec_error_text, t, unsupported_text
+from app.parts import lines
 from app.parts.place import Place
 from app.parts.verdict_box import LOOKS, UNKNOWN, Answer, missing_text
 from app.parts.words import network_text
@@ -280,14 +281,4 @@ def derivation(row: Scheme) -> None:
         st.caption(_refusal_text(row.refusal))
         return
     profile = runner.predict(row.spec)
-    found = equations(profile, layer_of(row.spec), t)
-    for equation in found:
-        words, formula = st.columns([2, 3], vertical_alignment="center", border=False)
-        with words.container(gap=None):
-            st.markdown(f"**{equation.title}**")
-            for line in (equation.note, equation.source):
-                if line:
-                    st.caption(line)
-        formula.latex(equation.latex)
-        if equation.live:
-            formula.latex(equation.live)
+    lines.draw(equations(profile, layer_of(row.spec), t))

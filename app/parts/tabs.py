@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from app.i18n import mark, note_text, t, unsupported_text
-from app.parts import figures, jacobian
+from app.parts import figures, jacobian, lines
 from app.parts.place import Place
 from app.parts.verdict_box import Answer, fixes_of
 from gradcore import charts
@@ -130,16 +130,7 @@ def _equations(place: Place, found: Answer, measured: Measurement | None, settin
         layer = st.slider(
             t("Layer"), 1, depth, min(2, depth), key=f"equation_layer_{depth}", help=t("Its numbers are put in.")
         )
-    for equation in equations(found.profile, layer, t):
-        words, formula = st.columns([2, 3], vertical_alignment="center", border=False)
-        with words.container(gap=None):
-            st.markdown(f"**{equation.title}**")
-            for line in (equation.note, equation.source):
-                if line:
-                    st.caption(line)
-        formula.latex(equation.latex)
-        if equation.live:
-            formula.latex(equation.live)
+    lines.draw(equations(found.profile, layer, t))
 
 
 # --- Jacobian ------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from gradcore.errors import SpecError
 from gradcore.fields import FIELDS
 from gradcore.theory.critical import bias_variances, multiplier, resolve_gain, weight_variances
 from gradcore.theory.critical_line import critical_line
+from gradcore.theory.fixed_points import checked_scale
 
 if TYPE_CHECKING:
     from gradcore.spec import Spec
@@ -39,10 +40,10 @@ def with_values(spec: Spec, values: Mapping[str, Any]) -> Spec:
     """The Spec with these axes set. Raises SpecError for a value that is not allowed."""
     changes = {name: value for name, value in values.items() if name in FIELDS}
     if SIGMA_B in values:
-        changes["bias_std"] = _scale(SIGMA_B, values[SIGMA_B])
+        changes["bias_std"] = checked_scale(SIGMA_B, values[SIGMA_B])
     if SIGMA_W not in values:
         return spec.replace(**changes)
-    sigma_w = _scale(SIGMA_W, values[SIGMA_W])
+    sigma_w = checked_scale(SIGMA_W, values[SIGMA_W])
     other = spec.replace(**changes, gain=1.0)
     if other.init_entry.kind in ("constant", "eye"):
         raise SpecError(SIGMA_W, sigma_w, f"another axis where init is {spec.init}", "Its weights are not random.")
@@ -54,16 +55,6 @@ def gain_for(spec: Spec, sigma_w: float) -> float:
     if sigma_w == 0.0:
         return 0.0
     return multiplier(spec, sigma_w, int(spec.fan_ins[-1]), int(spec.layer_widths[-1]))
-
-
-def _scale(name: str, value: Any) -> float:
-    try:
-        number = FIELDS["gain"].check(name, value)
-    except SpecError:
-        number = ""
-    if isinstance(number, str):
-        raise SpecError(name, value, "a number from 0 to 1e+30")
-    return number
 
 
 # --- where a network stands on an axis ---------------------------------------------------------------------

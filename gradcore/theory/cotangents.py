@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -28,11 +28,29 @@ def _units(log_a: float, log_b: float) -> tuple[float, float, float]:
 
 
 @dataclass(frozen=True)
-class Spread:
-    """``seen`` (S, N) or None, ``variance`` (S, N) of the noise, ``pairs`` (K, N) its covariance of samples 0 and k."""
+class _Cotangent:
+    """What both kinds share: ``log`` of the units, ``seen`` the part that is a function of the unit's own signals."""
 
     log: float
     seen: Array | None
+
+    def scaled(self, factor: float) -> Self:
+        """A multiple; the noise is as likely as its negative."""
+        log = 2.0 * math.log(abs(factor)) if factor else -math.inf
+        seen = self.seen if self.seen is None or factor >= 0 else -self.seen
+        return replace(self, log=self.log + log, seen=seen)
+
+    def _joined(self, a: float, b: float, other: _Cotangent) -> Array | None:
+        """a * own + b * other of the seen parts."""
+        if self.seen is None or other.seen is None:
+            return a * self.seen if self.seen is not None else b * other.seen if other.seen is not None else None
+        return a * self.seen + b * other.seen
+
+
+@dataclass(frozen=True)
+class Spread(_Cotangent):
+    """``seen`` (S, N) or None, ``variance`` (S, N) of the noise, ``pairs`` (K, N) its covariance of samples 0 and k."""
+
     variance: Array
     pairs: Array
 
@@ -42,22 +60,11 @@ class Spread:
         seen = None if self.seen is None else unit.pull(self.seen)
         return Spread(self.log + unit.shift, seen, m * m * self.variance, m[:1] * m[1:] * self.pairs).tidy()
 
-    def scaled(self, factor: float) -> Spread:
-        """A multiple."""
-        log = 2.0 * math.log(abs(factor)) if factor else -math.inf
-        seen = self.seen if self.seen is None or factor >= 0 else -self.seen
-        return replace(self, log=self.log + log, seen=seen)
-
     def plus(self, other: Spread) -> Spread:
         """The sum with one whose noise is independent of this one's."""
         log, a, b = _units(self.log, other.log)
-        seen = self.seen
-        if other.seen is not None:
-            seen = b * other.seen if seen is None else a * seen + b * other.seen
-        elif seen is not None:
-            seen = a * seen
         variance, pairs = a * a * self.variance + b * b * other.variance, a * a * self.pairs + b * b * other.pairs
-        return Spread(log, seen, variance, pairs).tidy()
+        return Spread(log, self._joined(a, b, other), variance, pairs).tidy()
 
     def tidy(self) -> Spread:
         """In units in which the mean square is 1."""
@@ -118,11 +125,9 @@ def split(second: float, correlation: float, b: int) -> tuple[float, float]:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class Drawn(_Cotangent):
     """``seen`` (B, N) or None, and one draw ``noise`` (B, N) of the rest."""
 
-    log: float
-    seen: Array | None
     noise: Array
 
     def through(self, unit: Unit) -> Drawn:
@@ -130,21 +135,10 @@ class Drawn:
         seen = None if self.seen is None else unit.pull(self.seen)
         return Drawn(self.log + unit.shift, seen, unit.pull(self.noise)).tidy()
 
-    def scaled(self, factor: float) -> Drawn:
-        """A multiple."""
-        log = 2.0 * math.log(abs(factor)) if factor else -math.inf
-        seen = self.seen if self.seen is None or factor >= 0 else -self.seen
-        return replace(self, log=self.log + log, seen=seen)
-
     def plus(self, other: Drawn) -> Drawn:
         """The sum."""
         log, a, b = _units(self.log, other.log)
-        seen = self.seen
-        if other.seen is not None:
-            seen = b * other.seen if seen is None else a * seen + b * other.seen
-        elif seen is not None:
-            seen = a * seen
-        return Drawn(log, seen, a * self.noise + b * other.noise).tidy()
+        return Drawn(log, self._joined(a, b, other), a * self.noise + b * other.noise).tidy()
 
     def tidy(self) -> Drawn:
         """In units in which the mean square is 1."""
