@@ -77,6 +77,7 @@ def test_nothing_wraps_or_is_cut(chromium, server: str, color_scheme: str) -> No
         visit.page.get_by_role("spinbutton", name="Input RMS").wait_for()
         box = side.bounding_box()
         assert 250 <= box["width"] <= 300
+        side.get_by_role("radio").first.wait_for()
         for group in side.get_by_role("radiogroup").all():
             tops = {round(pill.bounding_box()["y"]) for pill in group.get_by_role("radio").all()}
             assert len(tops) == 1, group.get_attribute("aria-label")
