@@ -46,6 +46,14 @@ def test_large_batches_tend_to_pi_over_pi_minus_one() -> None:
     assert chi == pytest.approx(math.pi / (math.pi - 1), rel=1e-4)
 
 
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_large_batches_know_no_position(activation: str) -> None:
+    """Before or after the activation: factors differ by order 1/B (twice at most here), the sampled one by 0.1%."""
+    spec = _spec(activation=activation, batch_size=1024, gain=1.0)
+    before, after = (gc.predict(spec.replace(norm_position=p)).chi[5] for p in ("before", "after"))
+    assert after == pytest.approx(before, rel=2.0 / 1024 + 4e-3)
+
+
 @pytest.mark.parametrize("position", ["before", "after"])
 @pytest.mark.parametrize("activation", ["relu", "tanh", "gelu", "softplus", "elu"])
 def test_explodes_unless_linear(activation: str, position: str) -> None:

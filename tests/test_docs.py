@@ -31,6 +31,8 @@ LINK = re.compile(r"\]\(\s*<?([^)>\s]+)>?(?:\s+[\"'][^)]*[\"'])?\s*\)|^\[[^\]]+\
 HTML_LINK = re.compile(r"<(?:img|a|source)\b[^>]*?\b(?:src|href|srcset)=[\"']([^\"'\s]+)", re.IGNORECASE)
 NAMED_FILE = re.compile(r"(?<![\w/.:-])(?:gradcore|app|tests|examples|docs|benchmarks)/[\w./-]*\w\.(?:py|md|json)\b")
 
+NAMED_TEST = re.compile(r"(tests/[\w/]+\.py)::(\w+)")
+
 
 def identity(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
@@ -45,6 +47,11 @@ def python_blocks(text: str) -> list[tuple[int, str]]:
             lines = [line.removeprefix(indent) for line in source.splitlines(keepends=True)]
             blocks.append((text.count("\n", 0, found.start(4)) + 1, "".join(lines)))
     return blocks
+
+
+def functions_of(path: Path) -> set[str]:
+    """The names of a module's own functions."""
+    return {node.name for node in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(node, ast.FunctionDef)}
 
 
 def prose(text: str) -> str:
@@ -145,15 +152,32 @@ def test_named_files_exist(path: Path) -> None:
     assert not sorted(name for name in named if not (ROOT / name).is_file())
 
 
-def test_theory_names_a_test_for_every_section() -> None:
-    """Each numbered section but the last, a summary of the others, names a test file, and each of them exists."""
+@pytest.mark.parametrize("path", DOCS, ids=identity)
+def test_named_tests_exist(path: Path) -> None:
+    missing = []
+    for file, name in sorted(set(NAMED_TEST.findall(path.read_text(encoding="utf-8")))):
+        if not (ROOT / file).is_file() or name not in functions_of(ROOT / file):
+            missing.append(f"{file}::{name}")
+    assert not missing
+
+
+def test_a_missing_test_is_seen() -> None:
+    assert NAMED_TEST.findall("`tests/app/test_a.py::test_b`, tests/test_c.py") == [("tests/app/test_a.py", "test_b")]
+    assert "test_a_missing_test_is_seen" in functions_of(Path(__file__)) and "test_b" not in functions_of(
+        Path(__file__)
+    )
+
+
+def test_theory_has_a_status_for_every_formula() -> None:
+    """Six cells a row, the last of them naming tests; every numbered section but the last, a summary, is there."""
     text = (ROOT / "docs" / "theory.md").read_text(encoding="utf-8")
-    sections = re.split(r"^## (?=\d)", text, flags=re.MULTILINE)[1:]
-    assert len(sections) >= 15
-    for section in sections[:-1]:
-        tests = re.findall(r"tests/test_\w+\.py", section)
-        assert tests, section.splitlines()[0]
-        assert all((ROOT / name).is_file() for name in tests), tests
+    rows = list(table_after(text, "Status of every formula"))
+    assert len(rows) >= 80
+    assert not [row for row in rows if len(row) != 6 or not all(row)]
+    assert not [row for row in rows if not all(NAMED_TEST.search(cell) for cell in row[5].split(","))]
+    assert len({row[0] for row in rows}) == len(rows)
+    sections = re.findall(r"^## (\d+)\.", text, flags=re.MULTILINE)
+    assert len(sections) >= 15 and {row[1] for row in rows} == set(sections[:-1])
 
 
 # --- tables that repeat the code's -------------------------------------------------------------------------

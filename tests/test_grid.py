@@ -101,3 +101,15 @@ def test_correlation_saturated_and_dead_shares() -> None:
             error = values.std(axis=0, ddof=1) / math.sqrt(32)
             gap = np.abs(values.mean(axis=0) - getattr(profile, name))
             assert np.all(gap < 4 * error + 2.0 * DEPTH / 256), (name, gc.to_json(spec), gap, error)
+
+
+@pytest.mark.parametrize(("norm", "factor"), [("layer", 10 / 9), ("rms", 11 / 10)])
+def test_normed_linear_nets_of_finite_width(norm: str, factor: float) -> None:
+    """n = 12: (n-2)/(n-3) and (n-1)/(n-2) from layer 3 to 2, whose input has a fixed length (Gaussian inputs do not,
+    which puts n/(n-2) into the first factor); both lie more than the limit of 4 standard errors above 1."""
+    spec = gc.Spec(depth=3, width=12, activation="linear", init="lecun_normal", norm=norm, norm_eps=1e-12)
+    mean_square = np.exp(gc.measure(spec, networks=200, seed=1).log_g)
+    values = mean_square[:, 1] / mean_square[:, 2]
+    error = values.std(ddof=1) / math.sqrt(200)
+    assert abs(values.mean() - factor) < 4.0 * error
+    assert values.mean() - 1.0 > 4.0 * error

@@ -9,7 +9,7 @@ import pytest
 
 import gradcore as gc
 from gradcore.theory.loss import softmax_pair_moments, softmax_second_moment
-from tests.agreement import assert_means_agree, both
+from tests.agreement import assert_means_agree, both, limit
 
 # D^l / D^L at l = 1, 5, 9 of depth-10 nets, loss mean square with target 0
 TABLE = [
@@ -74,6 +74,20 @@ def test_correlated_batch_does_not_average_out() -> None:
     assert apart.log_dw == pytest.approx(single.log_dw - math.log(8), abs=1e-9)
 
 
+@pytest.mark.parametrize(("activation", "gain"), [("relu", math.sqrt(2)), ("tanh", 1.5)])
+def test_mse_of_two_samples_measured(activation: str, gain: float) -> None:
+    """Weight and bias gradients of a batch of two, in units of the output's cotangent: what the samples share of the
+    aligned part. Student's limit, and 2/width a layer for each sample."""
+    spec = gc.Spec(depth=8, width=400, init="lecun_normal", activation=activation, gain=gain, loss="mse", batch_size=2)
+    profile, measured = both(spec, 40)
+    for name in ("log_dw", "log_db"):
+        values = np.exp(getattr(measured, name) - measured.log_g[:, -1:])
+        expected = np.exp(getattr(profile, name) - profile.log_g[-1])
+        error = values.std(axis=0, ddof=1) / math.sqrt(40)
+        gap = np.abs(values.mean(axis=0) - expected)
+        assert np.all(gap < limit(2 * spec.depth, 40) * error + 2 * 2 * spec.depth / 400 * expected), (name, gap)
+
+
 @pytest.mark.parametrize(("q", "figure"), [(0.01, 0.9009), (1.0, 0.9947), (9.0, 1.339)])
 def test_cross_entropy_size(q: float, figure: float) -> None:
     """E abs(softmax - onehot)^2 for 10 classes, by predict and by 200,000 draws."""
@@ -108,6 +122,31 @@ def test_softmax_pairs() -> None:
     a, b = np.exp(u), np.exp(0.6 * u + 0.8 * w)
     product = (a / a.sum(1, keepdims=True) * b / b.sum(1, keepdims=True)).mean(axis=1)
     assert moments[1] == pytest.approx(product.mean(), rel=0.02)
+
+
+@pytest.mark.parametrize(("classes", "q"), [(50, 5e-5), (10**4, 1.0), (10**6, 2.0)])
+def test_leading_orders_of_softmax_pairs(classes: int, q: float) -> None:
+    """Equal samples have E p^2, known by quadrature: 1 + qc for small q is off by q/k + q^2, e^(qc) for many classes by
+    the scatter of the sum, of relative variance (e^q - 1)/k and met 1 + 2 e^q times in the mean of p^2."""
+    pair = softmax_pair_moments(math.log(q), (1.0,), classes)[0]
+    error = q / classes + q * q if q < 1e-4 else 3.0 * math.exp(2.0 * q) / classes
+    assert pair == pytest.approx(softmax_second_moment(math.log(q), classes), rel=error)
+
+
+def test_aligned_cross_entropy_against_torch() -> None:
+    """He-ReLU, 8 layers of 64 units: the mean gradient is a third above its infinite-width value. In units of the
+    output's, over 150 networks: Student's limit, and the square of the relative effect for the next order."""
+    spec = gc.Spec(depth=8, width=64, init="kaiming_normal", loss="cross_entropy", batch_size=4)
+    profile, measured = gc.predict(spec), gc.measure(spec, networks=150, seed=6)
+    mean, wide = np.exp(profile.mean("log_g")), np.exp(profile.log_g)
+    effect = mean[0] / wide[0] - 1.0
+    assert effect == pytest.approx(0.358, abs=0.001)
+    ratio = np.exp(measured.log_g[:, 0] - measured.log_g[:, -1])
+    error = ratio.std(ddof=1) / math.sqrt(150)
+    assert abs(ratio.mean() - mean[0] / mean[-1]) < 4.0 * error + effect**2
+    for width, figure in ((64, 1.97), (256, 1.28)):
+        deep = gc.predict(spec.replace(depth=20, width=width))
+        assert math.exp(deep.mean("log_g")[0] - deep.log_g[0]) == pytest.approx(figure, abs=0.005)
 
 
 def test_cross_entropy_alignment_is_a_finite_width_effect() -> None:
