@@ -1,0 +1,413 @@
+"""Measuring networks of independent Gaussian weights without their weights: the same joint law of all signals and
+gradients as real networks, in B^2 n operations a layer instead of B n^2.
+
+The blocks, activations, norms, inputs and losses are those of the dense networks; ``conditioning`` stands in place of
+the weight matrices. Signals and cotangents are of the network's dtype, Gram matrices and statistics float64.
+Cotangents are rescaled by powers of two at every layer, signals of homogeneous networks too, so that neither has a
+float range there; other signals break where the dtype does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gradcore.errors import SpecError, UnsupportedError
+from gradcore.measure.blocks import BLOCKS, Layer, Pulled
+from gradcore.measure.conditioning import Batch, Draws, GaussianLayer, batch_of, log_square, shifted
+from gradcore.measure.dense import LOGS, SHARES, _check_device
+from gradcore.measure.machine import available_memory
+from gradcore.measure.network import (
+    DTYPES,
+    WEIGHTS,
+    check_dtype,
+    check_index,
+    check_supported_norm,
+    draw_cotangent,
+    draw_inputs,
+    make_activation,
+    make_norm,
+)
+from gradcore.measure.several import each_in_order
+from gradcore.measure.steps import Steps
+from gradcore.normalization import NORMALIZATIONS
+from gradcore.residual import inner_layers
+from gradcore.theory.critical import bias_variances, weight_variances
+from gradcore.theory.gaussian import moments_of
+
+if TYPE_CHECKING:
+    from gradcore.spec import Spec
+
+Array = np.ndarray
+LN2 = math.log(2.0)
+CANCELLED = 1e-6  # share of a Gram matrix's trace below which its sum is taken from the rows
+PASSES = 2  # over the layers: forward and backward
+ROOM = 8  # powers of two that a signal or cotangent may be away from size 1 before it is rescaled
+REGISTERS = 32  # floats: two of the widest vector registers, which torch fills at a time
+SIDE_BY_SIDE, MOST_TOGETHER = 2**16, 16  # entries of a layer over networks side by side, and networks, at most
+THREADED = 4096  # entries of a layer from which two threads are faster than one
+
+
+class Plan:
+    """What all networks of one run share: the law of every layer, the threshold of a saturated slope."""
+
+    def __init__(self, spec: Spec, dtype: str, device: str) -> None:
+        self.spec, self.dtype, self.device = spec, dtype, device
+        self.stds = np.sqrt(weight_variances(spec)).tolist()
+        self.bias_stds = np.sqrt(bias_variances(spec)).tolist()
+        self.inner = inner_layers(spec.residual, spec.depth).tolist()
+        self.activation = make_activation(spec).to(DTYPES[dtype]).to(device).requires_grad_(False)
+        slopes = moments_of(spec.activation, spec.slope).derivative(np.linspace(-40, 40, 8001))
+        self.small = 0.05 * float(np.abs(slopes).max())
+        self.homogeneous = spec.activation_entry.homogeneous and spec.norm == "none" and not spec.bias_std
+
+
+class Unit:
+    """An activation with its norm at one place: the value, and the pullback without a second run."""
+
+    def __init__(self, plan: Plan, norm: torch.nn.Module | None, z: Tensor) -> None:
+        self.after = plan.spec.norm_position == "after"
+        self.norm: _Recorded | None = None
+        if norm is not None and not self.after:
+            self.norm = _Recorded(norm, z)
+            z = self.norm.value
+        recorded = _Recorded(plan.activation, z)
+        self.value = recorded.value
+        self.slope = None if recorded.linear else recorded.pull(torch.ones_like(z))
+        if norm is not None and self.after:
+            self.norm = _Recorded(norm, self.value)
+            self.value = self.norm.value
+
+    def pull(self, d: Tensor) -> Tensor:
+        """J^T d at z."""
+        if self.norm is not None and self.after:
+            d = self.norm.pull(d)
+        d = d if self.slope is None else self.slope * d
+        return self.norm.pull(d) if self.norm is not None and not self.after else d
+
+    def shares(self, small: float) -> Array:
+        """(2, S): share of saturated entries, share of units that are dead on the whole batch."""
+        if self.slope is None:
+            return np.zeros((2, len(self.value)))
+        size = self.slope.abs()
+        saturated, alive = (size < small).cpu().numpy(), size.amax(dim=1).cpu().numpy()
+        return np.array(
+            [
+                np.count_nonzero(saturated, axis=(1, 2)) / saturated[0].size,
+                1.0 - np.count_nonzero(alive, axis=1) / alive[0].size,
+            ]
+        )
+
+
+class _OneBatch(torch.nn.Module):
+    """Batch norm for one network among (1, B, n): torch's module would take three axes for (B, n, length)."""
+
+    def __init__(self, norm: torch.nn.Module) -> None:
+        super().__init__()
+        self.norm = norm
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.norm(z[0])[None]
+
+
+class _Recorded:
+    """A module's value at z, with torch's own backward of it at hand, to be called once."""
+
+    def __init__(self, module: torch.nn.Module, z: Tensor) -> None:
+        leaf = z.detach().requires_grad_(True)
+        with torch.enable_grad():
+            out = module(leaf)
+        self.linear = out is leaf
+        self.value = out.detach()
+        self._node = None if self.linear else out.grad_fn
+        self._graph: tuple[Tensor, Tensor] | None = None
+        if self._node is not None and not _single(self._node):
+            self._graph = (out, leaf)
+
+    def pull(self, d: Tensor) -> Tensor:
+        """J^T d: by the one backward operation itself where there is one, which autograd's engine only slows down."""
+        if self.linear:
+            return d
+        if self._graph is not None:
+            return torch.autograd.grad(*self._graph, d)[0]
+        sent = self._node(d)  # type: ignore[misc]
+        return sent[0] if isinstance(sent, tuple) else sent
+
+
+def _single(node: Any) -> bool:
+    """Whether this node of a backward graph leads straight to the leaf, and to nothing else."""
+    (first, _), *others = node.next_functions
+    return type(first).__name__ == "AccumulateGrad" and all(other is None for other, _ in others)
+
+
+class Network:
+    """S networks in law, as ``gradcore.measure.blocks`` asks for one: units and linear layers by index."""
+
+    def __init__(self, plan: Plan, draws: Draws) -> None:
+        spec = plan.spec
+        self.plan, self.draws = plan, draws
+        self.inner, self.alpha, self.block = plan.inner, spec.alpha, BLOCKS[spec.residual]
+        fans = zip(plan.stds, spec.fan_ins.tolist(), spec.layer_widths.tolist(), strict=True)
+        self.layers = [GaussianLayer(std, fan_in, width, draws) for std, fan_in, width in fans]
+        self.linears = [self._biased(index) for index in range(spec.depth)]
+        self.units: dict[int, Unit] = {}
+        self.shares = np.full((2, len(draws.generators), spec.depth), math.nan)
+        self.sent: tuple[Tensor, Batch] | None = None  # what was last sent back
+        self._norms: dict[int, torch.nn.Module | None] = {}
+
+    def _biased(self, index: int) -> Callable[[Tensor], Tensor]:
+        layer, plan = self.layers[index], self.plan
+        if plan.inner[index] or not plan.spec.bias_std:
+            return layer
+        return lambda x: layer(x) + self._bias(index)
+
+    def _bias(self, index: int) -> Tensor:
+        std, width = self.plan.bias_stds[index], int(self.plan.spec.layer_widths[index])
+        if self.plan.spec.bias_std == "default":
+            return std * math.sqrt(3.0) * self.draws.uniform(1, width)
+        return std * self.draws.normal(1, width)
+
+    def unit(self, index: int, z: Tensor) -> Tensor:
+        """phi(norm(z)) or norm(phi(z)) of layer l = index + 1."""
+        unit = self.units[index] = self.unit_at(index, z)
+        self.shares[:, :, index if self.block.acts_below else index + 1] = unit.shares(self.plan.small)
+        return unit.value
+
+    def unit_at(self, index: int, z: Tensor) -> Unit:
+        """The unit of layer l = index + 1 at z; the norm's module is one for all layers of a width."""
+        width, plan = z.shape[-1], self.plan
+        if width not in self._norms:
+            norm = make_norm(plan.spec, width)
+            norm = None if norm is None else norm.to(z).requires_grad_(False).train()
+            self._norms[width] = _OneBatch(norm) if norm is not None and plan.spec.norm == "batch" else norm
+        return Unit(plan, None if plan.inner[index] else self._norms[width], z)
+
+    def back_unit(self, index: int, z: Tensor, delta: Tensor) -> Tensor:
+        """The cotangent below the unit of layer l = index + 1, which ran before."""
+        return self.units.pop(index).pull(delta)
+
+    def back(self, index: int, delta: Tensor) -> Tensor:
+        """W^T delta of layer l = index + 1; what was sent is kept for the parameters' gradients."""
+        if self.sent is None or self.sent[0] is not delta:
+            self.sent = (delta, batch_of(delta))
+        return self.layers[index].pull(*self.sent)
+
+
+NOWHERE = Layer(*[torch.empty(0)] * 3)  # what the blocks read of a layer's past, kept by the units instead
+
+
+class _Sweep:
+    """The forward and backward pass of S networks; ``rows`` are the statistics, (S, L) each."""
+
+    def __init__(self, plan: Plan, seed: int, networks: tuple[int, ...], steps: Steps) -> None:
+        self.plan, self.spec, self.steps = plan, plan.spec, steps
+        self.seed, self.networks = seed, networks
+        self.net = Network(plan, Draws(seed, networks, WEIGHTS, plan.dtype, plan.device))
+        self.rows = {name: np.full((len(networks), self.spec.depth), math.nan) for name in (*LOGS, *SHARES)}
+        # true signals are 2^exponent times those held
+        self.exponents = np.zeros((self.spec.depth + 1, len(networks)), dtype=np.int64)
+        with torch.no_grad(), np.errstate(invalid="ignore"):  # where a dtype breaks, nan is the answer
+            self._backward(*self._cotangents(self._forward()))
+        self.rows["saturated"], self.rows["dead"] = self.net.shares
+
+    # --- forward --------------------------------------------------------------------------------------------
+
+    def _forward(self) -> Tensor:
+        """The output, of which the true one is 2^exponents[L] times as large."""
+        plan, net, last = self.plan, self.net, self.spec.depth - 1
+        inputs = [draw_inputs(self.spec, self.seed, network, plan.dtype) for network in self.networks]
+        signals = [torch.stack(inputs).to(plan.device)]
+        for index in range(last + 1):
+            if index:
+                layer = net.block.run(net, index, signals)  # type: ignore[arg-type]
+            else:
+                z = net.linears[0](signals.pop())
+                layer = Layer(z, z, z)
+            if index == (last if net.block.acts_below else 0):  # no unit of the network's own sees this signal
+                net.shares[:, :, index] = net.unit_at(index, layer.seen).shares(plan.small)
+            log_mean = self._record(index, layer.z)
+            signals, by = [*signals[-1:], layer.z], _excess(log_mean)
+            if plan.homogeneous and by.any():
+                signals = [shifted(signal, -by) for signal in signals]
+                self.exponents[index + 1 :] += by
+            self.steps.next()
+        return signals[-1]
+
+    def _record(self, index: int, z: Tensor) -> Array:
+        """The statistics of a layer's signal; (S,) ln of the mean square of what is held of it."""
+        rows, shift = self.rows, 2.0 * LN2 * self.exponents[index]
+        samples, width, total = z.shape[1], z.shape[2], z.double()
+        log_total, log_sum = log_square(total), log_square(total.sum(dim=1))
+        log_mean = log_total - math.log(samples * width)
+        rows["log_q"][:, index] = log_mean + shift
+        layer = self.net.layers[index]
+        rows["log_p"][:, index] = layer.log_size - math.log(samples * layer.fan_in) + shift
+        if samples > 1:
+            alike = np.isneginf(log_total)  # all zero
+            ratio = np.where(alike, samples, np.exp(log_sum - np.where(alike, 0.0, log_total)))
+            rows["correlation"][:, index] = (ratio - 1.0) / (samples - 1)
+        return log_mean
+
+    # --- backward -------------------------------------------------------------------------------------------
+
+    def _cotangents(self, output: Tensor) -> tuple[Tensor, Array]:
+        """(delta^L, its exponents (S,)): B dC/dz of the loss. MSE is linear in the output, whatever its size."""
+        exponents, within = self.exponents[-1], output
+        if self.spec.loss == "cross_entropy":  # beyond these powers softmax is 0 or 1
+            within = shifted(output.double(), np.clip(exponents, -1000, 900))
+        with torch.enable_grad():
+            of = zip(within, self.networks, strict=True)
+            deltas = [draw_cotangent(self.spec, z, self.seed, network, self.plan.dtype) for z, network in of]
+        return torch.stack(deltas).to(output), exponents if self.spec.loss == "mse" else np.zeros_like(exponents)
+
+    def _backward(self, delta: Tensor, exponents: Array) -> None:
+        held, net = None, self.net
+        below = [NOWHERE] * self.spec.depth
+        for index in range(self.spec.depth - 1, -1, -1):
+            batch = batch_of(delta)
+            size = own = batch.log_size - math.log(delta[0].numel())
+            if held is not None:  # one scale for all that crosses this layer
+                size = np.fmax(size, log_square(held.double()) - math.log(held[0].numel()))
+            self.rows["log_g"][:, index] = own + 2.0 * LN2 * exponents
+            if (by := _excess(size)).any():
+                delta, batch, exponents = shifted(delta, -by), batch.shifted(-by), exponents + by
+                held = None if held is None else shifted(held, -by)
+            net.sent = (delta, batch)
+            if index:
+                pulled = net.block.pull(net, index, below, delta, held)  # type: ignore[arg-type]
+            else:
+                pulled = Pulled(delta, 1.0, delta)
+            self._parameters(index, pulled.scale, exponents)
+            net.layers[index].release()
+            delta, held = pulled.delta, pulled.held
+            self.steps.next()
+
+    def _parameters(self, index: int, scale: float, exponents: Array) -> None:
+        """Mean squares of the gradients of W and b: |sum_b delta_b x_b^T|^2 is the product of two Gram matrices."""
+        layer, sent = self.net.layers[index], self.net.sent
+        assert layer.gram is not None and sent is not None
+        batch = sent[1]
+        both = (batch.gram * layer.gram).sum(dim=(1, 2)).cpu().numpy()
+        total = batch.gram.sum(dim=(1, 2)).cpu().numpy()
+        with np.errstate(divide="ignore"):
+            factor = 2.0 * (LN2 * (exponents + batch.exponent) + np.log(abs(scale)) - np.log(self.spec.batch_size))
+            below = 2.0 * LN2 * (self.exponents[index] + layer.exponent)
+            dw = np.log(np.maximum(both, 0.0)) + below
+            db = np.log(np.maximum(total, 0.0))
+        if np.any(total < CANCELLED * batch.size):
+            db = log_square(batch.rows.sum(dim=1))
+        self.rows["log_dw"][:, index] = dw + factor - math.log(layer.fan_in * layer.fan_out)
+        self.rows["log_db"][:, index] = db + factor - math.log(layer.fan_out)
+
+
+def _excess(log_mean: Array) -> Array:
+    """(S,) powers of two by which an RMS is to be brought near 1; 0 while it is near enough, or no number."""
+    by = np.rint(np.where(np.isfinite(log_mean), 0.5 * log_mean / LN2, 0.0)).astype(np.int64)
+    return np.where(np.abs(by) > ROOM, by, 0)
+
+
+# --- a run ---------------------------------------------------------------------------------------------------
+
+
+def check_exact(spec: Spec, dtype: str) -> None:
+    """Whether networks of this Spec can be measured without weights. Raises UnsupportedError."""
+    asked = 'sampler "exact"'
+    if spec.init_entry.kind != "gaussian":
+        raise UnsupportedError(
+            f"{asked} with init {spec.init!r}", "only independent Gaussian weights have this law", 'sampler "dense"'
+        )
+    if dtype not in ("float32", "float64"):
+        raise UnsupportedError(
+            f"{asked} in {dtype}", "what half precisions round is the weights, and there are none", "float32 or float64"
+        )
+    most = int(spec.fan_ins.min())
+    if spec.batch_size > most:
+        raise UnsupportedError(
+            f"{asked} with {spec.batch_size:,} samples on a fan-in of {most:,}",
+            "so many samples see the whole weight matrix, and nothing of it is left undrawn",
+            f'batch_size up to {most:,}; sampler "dense"',
+        )
+    check_supported_norm(spec)
+
+
+def memory(spec: Spec, dtype: str = "float64", networks: int = 1) -> int:
+    """Bytes that so many networks at once hold at their peak beside torch itself: of each the drawn directions, the
+    batch's frame and the activation's slopes of every layer (three tensors of B n, more with a norm), and one layer's
+    work in float64. An upper estimate, within a factor 2 of what is used."""
+    size, samples = (4 if dtype == "float32" else 8), spec.batch_size
+    widths, fan_ins = spec.layer_widths.astype(float), spec.fan_ins.astype(float)
+    kept = NORM_TENSORS[spec.norm] + (0 if spec.activation_entry.is_linear else 1)
+    layers = samples * size * float(np.sum(fan_ins + (1 + kept) * widths)) + 8.0 * spec.depth * samples**2
+    work = 8.0 * 12 * samples * float(max(widths.max(), fan_ins.max()))
+    return int(networks * (layers + work)) + BASE
+
+
+NORM_TENSORS = {"none": 0, "batch": 1, "layer": 1, "rms": 4}  # of B n that a norm keeps for its pullback
+BASE = 2**25  # bytes of Python's and torch's own small change
+
+
+def _together(spec: Spec, dtype: str, device: str) -> int:
+    """Networks that are computed side by side on one thread: several where a layer is so small that calling torch takes
+    longer than computing. Only where every signal fills whole vector registers and batch norm does not mix them, so
+    that a network's bits do not depend on its neighbours."""
+    samples = spec.batch_size
+    sizes = samples * np.concatenate([spec.layer_widths, spec.fan_ins])
+    if np.any(sizes % REGISTERS) or spec.norm == "batch" or device != "cpu":
+        return 1
+    return int(np.clip(SIDE_BY_SIDE // sizes.max(), 1, MOST_TOGETHER))
+
+
+def _split(spec: Spec, dtype: str, device: str, networks: int) -> tuple[int, int]:
+    """(networks side by side, threads): as many threads as the caller lets torch have, and what memory allows."""
+    together = _together(spec, dtype, device)
+    threads = min(torch.get_num_threads(), -(-networks // together))
+    if spec.batch_size * float(np.mean(spec.layer_widths)) * min(together, networks) < THREADED:
+        threads = 1
+    free = available_memory()
+    while together * threads > 1 and memory(spec, dtype, together * threads) > free:
+        together, threads = (together, threads - 1) if threads > 1 else (together - 1, 1)
+    needed = memory(spec, dtype, 1)
+    if needed > free:
+        raise UnsupportedError(
+            f"a matrix-free network of {spec.batch_size:,} x {float(np.sum(spec.layer_widths)):.3g} activations",
+            f"it takes {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free",
+            "fewer samples, layers or units, or float32; predict needs no activations at all",
+        )
+    return together, threads
+
+
+def measure_exact(
+    spec: Spec,
+    indices: tuple[int, ...],
+    seed: int,
+    dtype: str,
+    device: str,
+    progress: Callable[[int, int], Any] | None = None,
+    on_layer: Callable[[int, int], Any] | None = None,
+) -> dict[str, Array]:
+    """The statistics of these networks in law, each (networks, L); the arguments as ``dense.measure_networks``."""
+    check_dtype(dtype)
+    check_index("seed", seed)
+    _check_device(device)
+    for name, callback in (("progress", progress), ("on_layer", on_layer)):
+        if callback is not None and not callable(callback):
+            raise SpecError(name, callback, "None or a function of (done, total)")
+    check_exact(spec, dtype)
+    together, threads = _split(spec, dtype, device, len(indices))
+    plan = Plan(spec, dtype, device)
+
+    def several(networks: tuple[int, ...], steps: Steps) -> dict[str, Array]:
+        return _Sweep(plan, seed, networks, steps).rows
+
+    groups = [indices[start : start + together] for start in range(0, len(indices), together)]
+    found = each_in_order(several, groups, PASSES * spec.depth, threads, progress, on_layer)
+    return {name: np.concatenate([rows[name] for rows in found]) for name in (*LOGS, *SHARES)}
+
+
+__all__ = ["check_exact", "measure_exact", "memory"]
