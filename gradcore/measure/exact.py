@@ -97,12 +97,8 @@ class Unit:
             return np.zeros((2, len(self.value)))
         size = self.slope.abs()
         saturated, alive = (size < small).cpu().numpy(), size.amax(dim=1).cpu().numpy()
-        return np.array(
-            [
-                np.count_nonzero(saturated, axis=(1, 2)) / saturated[0].size,
-                1.0 - np.count_nonzero(alive, axis=1) / alive[0].size,
-            ]
-        )
+        shares = [np.count_nonzero(own) / own.size for own in saturated]  # one axis at a time is slow
+        return np.array([shares, [1.0 - np.count_nonzero(own) / own.size for own in alive]])
 
 
 class _OneBatch(torch.nn.Module):
@@ -349,7 +345,7 @@ def memory(spec: Spec, dtype: str = "float64", networks: int = 1) -> int:
 
 
 NORM_TENSORS = {"none": 0, "batch": 1, "layer": 1, "rms": 4}  # of B n that a norm keeps for its pullback
-BASE = 2**25  # bytes of Python's and torch's own small change
+BASE = 2**24  # bytes of Python's and torch's own small change
 
 
 def _together(spec: Spec, dtype: str, device: str) -> int:
@@ -363,10 +359,14 @@ def _together(spec: Spec, dtype: str, device: str) -> int:
     return int(np.clip(SIDE_BY_SIDE // sizes.max(), 1, MOST_TOGETHER))
 
 
+def _thread_count() -> int:
+    return torch.get_num_threads()
+
+
 def _split(spec: Spec, dtype: str, device: str, networks: int) -> tuple[int, int]:
     """(networks side by side, threads): as many threads as the caller lets torch have, and what memory allows."""
     together = _together(spec, dtype, device)
-    threads = min(torch.get_num_threads(), -(-networks // together))
+    threads = min(_thread_count(), -(-networks // together))
     if spec.batch_size * float(np.mean(spec.layer_widths)) * min(together, networks) < THREADED:
         threads = 1
     free = available_memory()
