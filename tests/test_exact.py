@@ -145,28 +145,36 @@ def test_p_values_are_uniform():
 
 def forgets(self, d, batch):
     """Weights drawn anew for the way back."""
-    weights = self.draws.normal(self.fan_out, self.fan_in)
+    weights = self.draws.normal(self.draws.empty(self.fan_out, self.fan_in))
     return self.std * (d @ weights)
 
 
 def keeps_all(self, d, batch):
     """What is known along the batch, and fresh weights not beside it but everywhere."""
-    fresh = conditioning.root_of(batch).to(d.dtype) @ self.draws.normal(d.shape[1], self.fan_in)
+    fresh = conditioning.root_of(batch).to(d.dtype) @ self.draws.normal(torch.empty_like(d @ self.images.mT @ self.rows))
     return self.std * (d @ self.images.mT @ self.rows + fresh)
 
 
 def one_for_all(self, d, batch):
     """Fresh weights that do not know how alike the cotangents are."""
-    fresh = self.draws.normal(d.shape[1], self.fan_in) * d.norm(dim=2, keepdim=True)
+    fresh = self.draws.normal(torch.empty_like(d @ self.images.mT @ self.rows)) * d.norm(dim=2, keepdim=True)
     along = d @ self.images.mT - fresh @ self.rows.mT
     return self.std * (along @ self.rows + fresh)
 
 
-@pytest.mark.parametrize("wrong", [forgets, keeps_all, one_for_all])
+WRONG = {
+    forgets: {"activation": "linear", "batch_size": 8, "width": 12},
+    keeps_all: {"activation": "tanh", "gain": 1.5, "batch_size": 8},
+    one_for_all: {"activation": "linear", "width": 24, "bias_std": 2.0},
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
 def test_wrong_conditioning_is_caught(wrong, monkeypatch):
-    spec = gc.Spec(depth=5, width=16, batch_size=4, init="kaiming_normal", loss="mse", input_correlation=0.95)
+    spec = gc.Spec(**{**BASE, "depth": 5, "loss": "mse", **WRONG[wrong]})
+    assert min(compared(spec, 120, 1)) > 1e-6
     monkeypatch.setattr(conditioning.GaussianLayer, "pull", wrong)
-    assert min(compared(spec, 150, 1)) < 1e-8
+    assert min(compared(spec, 120, 1)) < 1e-9
 
 
 def test_same_law_as_the_numpy_sampler():
@@ -246,7 +254,7 @@ def test_a_transpose_is_a_transpose(name, dtype):
     x = hard_batches()[name].to(dtype)[None]
     for fan_out in (30, 20, 4):
         draws = conditioning.Draws(3, (0,), 0, str(dtype).removeprefix("torch."), "cpu")
-        layer = conditioning.GaussianLayer(0.7, x.shape[2], fan_out, draws)
+        layer = conditioning.GaussianLayer(0.7, x.shape[2], fan_out, draws, conditioning.Store(draws, 10_000, 2))
         z = layer(x)
         d = torch.randn(x.shape[1], fan_out, generator=torch.Generator().manual_seed(1)).to(dtype)[None] + z
         back = layer.pull(d, conditioning.batch_of(d))
@@ -262,7 +270,9 @@ def test_samples_close_together_stay_apart_as_weights_would_have_it(distance, dt
     draw, kind, width = torch.Generator().manual_seed(2), getattr(torch, dtype), 20_000
     first = torch.randn(1, 1, 50, generator=draw, dtype=torch.float64)
     x = (first + distance * torch.randn(1, 3, 50, generator=draw, dtype=torch.float64)).to(kind)
-    z = conditioning.GaussianLayer(0.3, 50, width, conditioning.Draws(7, (0,), 0, dtype, "cpu"))(x).double()
+    draws = conditioning.Draws(7, (0,), 0, dtype, "cpu")
+    layer = conditioning.GaussianLayer(0.3, 50, width, draws, conditioning.Store(draws, 4 * width, 2))
+    z = layer(x).double()
     for a, b in ((0, 1), (0, 2), (1, 2)):
         ratio = float((z[0, a] - z[0, b]).square().sum() / (x[0, a] - x[0, b]).double().square().sum()) / 0.09
         low, high = chi2.ppf([FALSE_ALARM / 2, 1 - FALSE_ALARM / 2], width) / width

@@ -41,22 +41,39 @@ class Draws:
             self.generators = [torch.Generator(device).manual_seed(own) for own in seeds]
         self.dtype, self.device = draw_dtype(dtype), device
 
-    def _empty(self, rows: int, columns: int) -> Tensor:
+    def empty(self, rows: int, columns: int) -> Tensor:
+        """(S, rows, columns), of no values yet."""
         return torch.empty(len(self.generators), rows, columns, dtype=self.dtype, device=self.device)
 
-    def normal(self, rows: int, columns: int) -> Tensor:
-        """(S, rows, columns) independent N(0, 1)."""
-        out = self._empty(rows, columns)
+    def normal(self, out: Tensor) -> Tensor:
+        """Fills ``out`` (S, ...) with independent N(0, 1)."""
         for own, draws in zip(out, self.generators, strict=True):
             own.normal_(generator=draws)
         return out
 
-    def uniform(self, rows: int, columns: int) -> Tensor:
-        """(S, rows, columns) independent U(-1, 1)."""
-        out = self._empty(rows, columns)
+    def uniform(self, out: Tensor) -> Tensor:
+        """Fills ``out`` (S, ...) with independent U(-1, 1)."""
         for own, draws in zip(out, self.generators, strict=True):
             own.uniform_(-1.0, 1.0, generator=draws)
         return out
+
+
+class Store:
+    """What the backward pass needs of all layers, in one piece of memory: scattered among what is soon freed, it would
+    keep a heap twice its size."""
+
+    STEP = 64  # entries: a whole number of cache lines
+
+    def __init__(self, draws: Draws, entries: int, parts: int) -> None:
+        size = entries * len(draws.generators) + self.STEP * parts
+        self._free = torch.empty(size, dtype=draws.dtype, device=draws.device)
+        self._networks = len(draws.generators)
+
+    def take(self, rows: int, columns: int) -> Tensor:
+        """(S, rows, columns) of it."""
+        count = self._networks * rows * columns
+        part, self._free = self._free[:count], self._free[-(-count // self.STEP) * self.STEP :]
+        return part.view(self._networks, rows, columns)
 
 
 def shifted(x: Tensor, by: Array) -> Tensor:
@@ -170,22 +187,22 @@ class GaussianLayer:
     log_size: Array
     exponent: Array
 
-    def __init__(self, std: float, fan_in: int, fan_out: int, draws: Draws) -> None:
-        self.std, self.fan_in, self.fan_out, self.draws = std, fan_in, fan_out, draws
+    def __init__(self, std: float, fan_in: int, fan_out: int, draws: Draws, store: Store) -> None:
+        self.std, self.fan_in, self.fan_out, self.draws, self.store = std, fan_in, fan_out, draws, store
 
     def __call__(self, x: Tensor) -> Tensor:
         """W x for the batches (S, B, fan_in): (S, B, fan_out)."""
         batch = batch_of(x)
         self.gram, self.log_size, self.exponent = batch.gram, batch.log_size, batch.exponent
         root, rows = frame(batch)
-        self.rows = rows.to(x.dtype)
-        self.images = self.draws.normal(x.shape[1], self.fan_out)
+        self.rows = self.store.take(x.shape[1], self.fan_in).copy_(rows)
+        self.images = self.draws.normal(self.store.take(x.shape[1], self.fan_out))
         return shifted(self.std * root, batch.exponent).to(x.dtype) @ self.images
 
     def pull(self, d: Tensor, batch: Batch) -> Tensor:
         """W^T d for cotangents d (S, B, fan_out), whose ``batch`` is known: (S, B, fan_in)."""
         root = shifted(root_of(batch), batch.exponent).to(d.dtype)
-        fresh = root @ self.draws.normal(d.shape[1], self.fan_in)
+        fresh = root @ self.draws.normal(self.draws.empty(d.shape[1], self.fan_in))
         along = torch.baddbmm(d @ self.images.mT, fresh, self.rows.mT, alpha=-1.0)
         return torch.baddbmm(fresh, along, self.rows, beta=self.std, alpha=self.std)
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from gradcore.errors import SpecError, UnsupportedError
 from gradcore.measure.blocks import BLOCKS, Layer, Pulled
-from gradcore.measure.conditioning import Batch, Draws, GaussianLayer, batch_of, log_square, shifted
+from gradcore.measure.conditioning import Batch, Draws, GaussianLayer, Store, batch_of, log_square, shifted
 from gradcore.measure.dense import LOGS, SHARES, _check_device
 from gradcore.measure.machine import available_memory
 from gradcore.measure.network import (
@@ -69,20 +69,27 @@ class Plan:
 
 
 class Unit:
-    """An activation with its norm at one place: the value, and the pullback without a second run."""
+    """An activation with its norm at one place: the pullback of what ``of`` computes, without a second run."""
 
-    def __init__(self, plan: Plan, norm: torch.nn.Module | None, z: Tensor) -> None:
+    @classmethod
+    def of(cls, plan: Plan, norm: torch.nn.Module | None, z: Tensor) -> tuple[Unit, Tensor]:
+        """(the unit, its value at z), which the unit itself need not keep."""
+        unit = cls()
+        return unit, unit._run(plan, norm, z)
+
+    def _run(self, plan: Plan, norm: torch.nn.Module | None, z: Tensor) -> Tensor:
         self.after = plan.spec.norm_position == "after"
         self.norm: _Recorded | None = None
         if norm is not None and not self.after:
             self.norm = _Recorded(norm, z)
-            z = self.norm.value
+            z = self.norm.take()
         recorded = _Recorded(plan.activation, z)
-        self.value = recorded.value
         self.slope = None if recorded.linear else recorded.pull(torch.ones_like(z))
-        if norm is not None and self.after:
-            self.norm = _Recorded(norm, self.value)
-            self.value = self.norm.value
+        self.networks = len(z)
+        if norm is None or not self.after:
+            return recorded.take()
+        self.norm = _Recorded(norm, recorded.take())
+        return self.norm.take()
 
     def pull(self, d: Tensor) -> Tensor:
         """J^T d at z."""
@@ -94,7 +101,7 @@ class Unit:
     def shares(self, small: float) -> Array:
         """(2, S): share of saturated entries, share of units that are dead on the whole batch."""
         if self.slope is None:
-            return np.zeros((2, len(self.value)))
+            return np.zeros((2, self.networks))
         size = self.slope.abs()
         saturated, alive = (size < small).cpu().numpy(), size.amax(dim=1).cpu().numpy()
         shares = [np.count_nonzero(own) / own.size for own in saturated]  # one axis at a time is slow
@@ -120,11 +127,17 @@ class _Recorded:
         with torch.enable_grad():
             out = module(leaf)
         self.linear = out is leaf
-        self.value = out.detach()
+        self._value: Tensor | None = out.detach()
         self._node = None if self.linear else out.grad_fn
         self._graph: tuple[Tensor, Tensor] | None = None
         if self._node is not None and not _single(self._node):
             self._graph = (out, leaf)
+
+    def take(self) -> Tensor:
+        """The value, which is not kept."""
+        value, self._value = self._value, None
+        assert value is not None
+        return value
 
     def pull(self, d: Tensor) -> Tensor:
         """J^T d: by the one backward operation itself where there is one, which autograd's engine only slows down."""
@@ -150,7 +163,8 @@ class Network:
         self.plan, self.draws = plan, draws
         self.inner, self.alpha, self.block = plan.inner, spec.alpha, BLOCKS[spec.residual]
         fans = zip(plan.stds, spec.fan_ins.tolist(), spec.layer_widths.tolist(), strict=True)
-        self.layers = [GaussianLayer(std, fan_in, width, draws) for std, fan_in, width in fans]
+        self.store = Store(draws, _kept_entries(spec), 3 * spec.depth)
+        self.layers = [GaussianLayer(std, fan_in, width, draws, self.store) for std, fan_in, width in fans]
         self.linears = [self._biased(index) for index in range(spec.depth)]
         self.units: dict[int, Unit] = {}
         self.shares = np.full((2, len(draws.generators), spec.depth), math.nan)
@@ -166,23 +180,26 @@ class Network:
     def _bias(self, index: int) -> Tensor:
         std, width = self.plan.bias_stds[index], int(self.plan.spec.layer_widths[index])
         if self.plan.spec.bias_std == "default":
-            return std * math.sqrt(3.0) * self.draws.uniform(1, width)
-        return std * self.draws.normal(1, width)
+            return std * math.sqrt(3.0) * self.draws.uniform(self.draws.empty(1, width))
+        return std * self.draws.normal(self.draws.empty(1, width))
 
     def unit(self, index: int, z: Tensor) -> Tensor:
         """phi(norm(z)) or norm(phi(z)) of layer l = index + 1."""
-        unit = self.units[index] = self.unit_at(index, z)
+        unit, value = self.unit_at(index, z)
+        self.units[index] = unit
         self.shares[:, :, index if self.block.acts_below else index + 1] = unit.shares(self.plan.small)
-        return unit.value
+        if unit.slope is not None:
+            unit.slope = self.store.take(*z.shape[1:]).copy_(unit.slope)
+        return value
 
-    def unit_at(self, index: int, z: Tensor) -> Unit:
-        """The unit of layer l = index + 1 at z; the norm's module is one for all layers of a width."""
+    def unit_at(self, index: int, z: Tensor) -> tuple[Unit, Tensor]:
+        """The unit of layer l = index + 1 at z, and its value; the norm's module is one for all layers of a width."""
         width, plan = z.shape[-1], self.plan
         if width not in self._norms:
             norm = make_norm(plan.spec, width)
             norm = None if norm is None else norm.to(z).requires_grad_(False).train()
             self._norms[width] = _OneBatch(norm) if norm is not None and plan.spec.norm == "batch" else norm
-        return Unit(plan, None if plan.inner[index] else self._norms[width], z)
+        return Unit.of(plan, None if plan.inner[index] else self._norms[width], z)
 
     def back_unit(self, index: int, z: Tensor, delta: Tensor) -> Tensor:
         """The cotangent below the unit of layer l = index + 1, which ran before."""
@@ -226,7 +243,7 @@ class _Sweep:
                 z = net.linears[0](signals.pop())
                 layer = Layer(z, z, z)
             if index == (last if net.block.acts_below else 0):  # no unit of the network's own sees this signal
-                net.shares[:, :, index] = net.unit_at(index, layer.seen).shares(plan.small)
+                net.shares[:, :, index] = net.unit_at(index, layer.seen)[0].shares(plan.small)
             log_mean = self._record(index, layer.z)
             signals, by = [*signals[-1:], layer.z], _excess(log_mean)
             if plan.homogeneous and by.any():
@@ -337,14 +354,21 @@ def memory(spec: Spec, dtype: str = "float64", networks: int = 1) -> int:
     batch's frame and the activation's slopes of every layer (three tensors of B n, more with a norm), and one layer's
     work in float64. An upper estimate, within a factor 2 of what is used."""
     size, samples = (4 if dtype == "float32" else 8), spec.batch_size
-    widths, fan_ins = spec.layer_widths.astype(float), spec.fan_ins.astype(float)
-    kept = NORM_TENSORS[spec.norm] + (0 if spec.activation_entry.is_linear else 1)
-    layers = samples * size * float(np.sum(fan_ins + (1 + kept) * widths)) + 8.0 * spec.depth * samples**2
-    work = 8.0 * 12 * samples * float(max(widths.max(), fan_ins.max()))
-    return int(networks * (layers + work)) + BASE
+    norms = NORM_TENSORS[spec.norm] * samples * float(np.sum(spec.layer_widths))
+    grams = 8.0 * spec.depth * samples**2
+    work = 8.0 * WORK_TENSORS * samples * float(max(spec.layer_widths.max(), spec.fan_ins.max()))
+    return int(networks * (size * (_kept_entries(spec) + norms) + grams + work)) + BASE
 
 
-NORM_TENSORS = {"none": 0, "batch": 1, "layer": 1, "rms": 4}  # of B n that a norm keeps for its pullback
+def _kept_entries(spec: Spec) -> int:
+    """Entries that one network keeps from the forward to the backward pass, but for its norms: in every layer the
+    batch's frame and its images, and the slopes of the activation."""
+    nonlinear = 0 if spec.activation_entry.is_linear else 1
+    return spec.batch_size * int(np.sum(spec.fan_ins) + (1 + nonlinear) * np.sum(spec.layer_widths))
+
+
+NORM_TENSORS = {"none": 0, "batch": 2, "layer": 1, "rms": 4}  # of B n that a norm keeps for its pullback
+WORK_TENSORS = 12  # of B n in float64 that one layer's work takes at a time
 BASE = 2**24  # bytes of Python's and torch's own small change
 
 
