@@ -95,4 +95,4 @@ def huge() -> list[tuple[str, str, str, str]]:
 
 if __name__ == "__main__":
     for row in (*against_matmul(), *huge()):
-        print("{:<46} {:>9} {:>8}  {}".format(row[0], row[1], row[3], row[2]))
+        print(f"{row[0]:<46} {row[1]:>9} {row[3]:>8}  {row[2]}")

@@ -151,7 +151,9 @@ def forgets(self, d, batch):
 
 def keeps_all(self, d, batch):
     """What is known along the batch, and fresh weights not beside it but everywhere."""
-    fresh = conditioning.root_of(batch).to(d.dtype) @ self.draws.normal(torch.empty_like(d @ self.images.mT @ self.rows))
+    fresh = conditioning.root_of(batch).to(d.dtype) @ self.draws.normal(
+        torch.empty_like(d @ self.images.mT @ self.rows)
+    )
     return self.std * (d @ self.images.mT @ self.rows + fresh)
 
 
@@ -310,14 +312,19 @@ def test_depths_beyond_floats():
     measured = exactly(spec, networks, dtype="float32")
     mean = depth * (float(digamma(n / 2)) + math.log(2.0 / n) + math.log(0.25))
     error = math.sqrt(depth * float(polygamma(1, n / 2)) / networks)
-    for logs in (measured.log_q[:, -1] - measured.log_p[:, 0], measured.log_g[:, 0] - measured.log_g[:, -1] + mean / depth):
+    for logs in (
+        measured.log_q[:, -1] - measured.log_p[:, 0],
+        measured.log_g[:, 0] - measured.log_g[:, -1] + mean / depth,
+    ):
         assert logs.max() < -300 * math.log(10.0)
         assert abs(logs.mean() - mean) < norm.isf(FALSE_ALARM / 2) * error
 
 
 def test_where_a_dtype_breaks():
     """With biases nothing can be rescaled: the signal ends where float32 does, and says so."""
-    broken = exactly(gc.Spec(depth=12, width=8, batch_size=2, activation="linear", gain=1e6, bias_std=1.0), 2, dtype="float32")
+    broken = exactly(
+        gc.Spec(depth=12, width=8, batch_size=2, activation="linear", gain=1e6, bias_std=1.0), 2, dtype="float32"
+    )
     plain = gc.measure(broken.spec, networks=2, dtype="float32")
     assert np.array_equal(broken.first_nonfinite, plain.first_nonfinite) and broken.first_nonfinite[0] > 3
     assert not np.isfinite(broken.log_dw[:, -1]).any()
@@ -349,7 +356,23 @@ SHAPES = [
     {"width": 64, "batch_size": 4, "norm": "rms", "norm_position": "after", "residual": "identity", "bias_std": 0.3},
     {"width": 32, "batch_size": 8, "norm": "batch"},
     {"width": 256, "batch_size": 32, "activation": "gelu", "loss": "mse"},
+    {"width": 8, "batch_size": 4, "activation": "relu", "gain": 1e-80, "depth": 5},
+    {"width": 8, "batch_size": 8, "activation": "relu", "depth": 40, "input_correlation": 1.0},
+    {"width": 32, "batch_size": 1, "activation": "linear", "gain": 1e60, "bias_std": 1.0, "depth": 6},
 ]
+
+
+def test_sums_of_squares_of_any_size():
+    """Side by side: ordinary, out of float64's range when squared, zero, broken."""
+    x = torch.randn(6, 2, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    scale = torch.tensor([1.0, 1e-200, 1e250, 0.0, math.inf, math.nan], dtype=x.dtype)
+    logs = conditioning.log_square(x * scale[:, None, None])
+    known = np.log(x.square().sum(dim=(1, 2)).numpy()[:3]) + 2 * np.log([1.0, 1e-200, 1e250])
+    np.testing.assert_allclose(logs[:3], known, rtol=1e-13)
+    assert logs[3] == -math.inf and logs[4] == math.inf and math.isnan(logs[5])
+    batch = conditioning.batch_of(x * scale[:, None, None])
+    np.testing.assert_allclose(batch.log_size[:3], known, rtol=1e-13)
+    assert batch.exponent[0] == 0 and batch.log_size[3] == -math.inf and not np.isfinite(batch.log_size[4:]).any()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -359,7 +382,9 @@ def test_same_bits_in_any_chunk_on_any_number_of_threads(fields, dtype, monkeypa
     whole = exactly(spec, 7, dtype=dtype)
     single = [exactly(spec, [network], dtype=dtype) for network in range(7)]
     identical(gc.Measurement.merge(*single), whole)
-    identical(gc.Measurement.merge(exactly(spec, [5, 2, 6], dtype=dtype), exactly(spec, [0, 1, 3, 4], dtype=dtype)), whole)
+    identical(
+        gc.Measurement.merge(exactly(spec, [5, 2, 6], dtype=dtype), exactly(spec, [0, 1, 3, 4], dtype=dtype)), whole
+    )
     monkeypatch.setattr(exact, "THREADED", 0)
     monkeypatch.setattr(exact, "MOST_TOGETHER", 2)
     before = torch.get_num_threads()
@@ -475,7 +500,7 @@ def test_what_it_cannot_measure_is_refused_in_words(fields, options, words):
 
 def test_a_network_that_does_not_fit_is_refused_with_its_size(monkeypatch):
     monkeypatch.setattr(exact, "available_memory", lambda: 3e9)
-    with pytest.raises(gc.UnsupportedError, match="takes 5.9 GiB, and 2.8 GiB are free"):
+    with pytest.raises(gc.UnsupportedError, match=r"takes 6\.7 GiB, and 2\.8 GiB are free"):
         exactly(gc.Spec(depth=1000, width=65536, batch_size=8, init="kaiming_normal"), dtype="float32")
 
 
@@ -500,7 +525,7 @@ def test_memory_is_stated_and_kept(fields):
     command = [sys.executable, "-c", PEAK.replace("{fields}", repr(fields))]
     out = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=300).stdout
     stated, used = map(int, out.split())
-    assert 0.5 * stated < used < stated, (stated, used)
+    assert stated / 3 < used < stated, (stated, used)
 
 
 def test_no_plain_run_without_weights():

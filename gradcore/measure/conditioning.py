@@ -112,13 +112,14 @@ def batch_of(x: Tensor) -> Batch:
     rows = x.double()
     gram = rows @ rows.mT
     size, exponent = _traces(gram), np.zeros(len(x), dtype=np.int64)
-    if not np.all((size > SMALLEST) & (size < LARGEST)):
+    outside = ~((size > SMALLEST) & (size < LARGEST))
+    if outside.any():
         top = rows.abs().amax(dim=(1, 2)).cpu().numpy()
-        held = np.isfinite(top) & (top > 0.0)
+        held = outside & np.isfinite(top) & (top > 0.0)
         exponent = np.where(held, np.frexp(np.where(held, top, 1.0))[1], 0).astype(np.int64)
         rows = shifted(rows, -exponent)
         gram = rows @ rows.mT
-        size = np.where(held, _traces(gram), top)
+        size = np.where(outside & ~held, top, _traces(gram))
     return Batch(rows, gram, size, exponent)
 
 
@@ -129,15 +130,14 @@ def _traces(gram: Tensor) -> Array:
 def log_square(x: Tensor) -> Array:
     """(S,) ln of the sum of squares of x (S, ..., n), float64: -inf for zeros, inf or nan where an entry is."""
     flat = x.reshape(len(x), -1)
-    size = (flat * flat).sum(dim=1).cpu().numpy()
+    size = np.array([float(torch.dot(own, own)) for own in flat])
     with np.errstate(divide="ignore", invalid="ignore"):
-        if np.all((size > SMALLEST) & (size < LARGEST)):
-            return np.log(size)
-        top = flat.abs().amax(dim=1)
-        held = torch.isfinite(top) & (top > 0.0)
-        scaled = flat / torch.where(held, top, 1.0)[:, None]
-        size, top = (scaled * scaled).sum(dim=1).cpu().numpy(), top.cpu().numpy()
-        return np.where(held.cpu().numpy(), np.log(size), 0.0) + np.where(top > 0.0, 1.0, 0.5) * 2.0 * np.log(top)
+        logs, outside = np.log(size), ~((size > SMALLEST) & (size < LARGEST))
+        for place in np.flatnonzero(outside):
+            top = float(flat[place].abs().max())
+            scaled = flat[place] / top if 0.0 < top < np.inf else flat[place]
+            logs[place] = np.log(top) if not 0.0 < top < np.inf else 2.0 * np.log(top) + np.log(scaled.square().sum())
+    return logs
 
 
 def _cholesky(batch: Batch, least: float) -> tuple[Tensor, Array]:

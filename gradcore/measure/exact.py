@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,27 +18,21 @@ import torch
 from torch import Tensor
 
 from gradcore.errors import SpecError, UnsupportedError
-from gradcore.measure.blocks import BLOCKS, Layer, Pulled
-from gradcore.measure.conditioning import Batch, Draws, GaussianLayer, Store, batch_of, log_square, shifted
+from gradcore.measure.blocks import Layer, Pulled
+from gradcore.measure.conditioning import Draws, batch_of, log_square, shifted
 from gradcore.measure.dense import LOGS, SHARES, _check_device
 from gradcore.measure.machine import available_memory
 from gradcore.measure.network import (
-    DTYPES,
     WEIGHTS,
     check_dtype,
     check_index,
     check_supported_norm,
     draw_cotangent,
     draw_inputs,
-    make_activation,
-    make_norm,
 )
+from gradcore.measure.network_in_law import Network, Plan, kept_entries
 from gradcore.measure.several import each_in_order
 from gradcore.measure.steps import Steps
-from gradcore.normalization import NORMALIZATIONS
-from gradcore.residual import inner_layers
-from gradcore.theory.critical import bias_variances, weight_variances
-from gradcore.theory.gaussian import moments_of
 
 if TYPE_CHECKING:
     from gradcore.spec import Spec
@@ -52,164 +45,6 @@ ROOM = 8  # powers of two that a signal or cotangent may be away from size 1 bef
 REGISTERS = 32  # floats: two of the widest vector registers, which torch fills at a time
 SIDE_BY_SIDE, MOST_TOGETHER = 2**16, 16  # entries of a layer over networks side by side, and networks, at most
 THREADED = 4096  # entries of a layer from which two threads are faster than one
-
-
-class Plan:
-    """What all networks of one run share: the law of every layer, the threshold of a saturated slope."""
-
-    def __init__(self, spec: Spec, dtype: str, device: str) -> None:
-        self.spec, self.dtype, self.device = spec, dtype, device
-        self.stds = np.sqrt(weight_variances(spec)).tolist()
-        self.bias_stds = np.sqrt(bias_variances(spec)).tolist()
-        self.inner = inner_layers(spec.residual, spec.depth).tolist()
-        self.activation = make_activation(spec).to(DTYPES[dtype]).to(device).requires_grad_(False)
-        slopes = moments_of(spec.activation, spec.slope).derivative(np.linspace(-40, 40, 8001))
-        self.small = 0.05 * float(np.abs(slopes).max())
-        self.homogeneous = spec.activation_entry.homogeneous and spec.norm == "none" and not spec.bias_std
-
-
-class Unit:
-    """An activation with its norm at one place: the pullback of what ``of`` computes, without a second run."""
-
-    @classmethod
-    def of(cls, plan: Plan, norm: torch.nn.Module | None, z: Tensor) -> tuple[Unit, Tensor]:
-        """(the unit, its value at z), which the unit itself need not keep."""
-        unit = cls()
-        return unit, unit._run(plan, norm, z)
-
-    def _run(self, plan: Plan, norm: torch.nn.Module | None, z: Tensor) -> Tensor:
-        self.after = plan.spec.norm_position == "after"
-        self.norm: _Recorded | None = None
-        if norm is not None and not self.after:
-            self.norm = _Recorded(norm, z)
-            z = self.norm.take()
-        recorded = _Recorded(plan.activation, z)
-        self.slope = None if recorded.linear else recorded.pull(torch.ones_like(z))
-        self.networks = len(z)
-        if norm is None or not self.after:
-            return recorded.take()
-        self.norm = _Recorded(norm, recorded.take())
-        return self.norm.take()
-
-    def pull(self, d: Tensor) -> Tensor:
-        """J^T d at z."""
-        if self.norm is not None and self.after:
-            d = self.norm.pull(d)
-        d = d if self.slope is None else self.slope * d
-        return self.norm.pull(d) if self.norm is not None and not self.after else d
-
-    def shares(self, small: float) -> Array:
-        """(2, S): share of saturated entries, share of units that are dead on the whole batch."""
-        if self.slope is None:
-            return np.zeros((2, self.networks))
-        size = self.slope.abs()
-        saturated, alive = (size < small).cpu().numpy(), size.amax(dim=1).cpu().numpy()
-        shares = [np.count_nonzero(own) / own.size for own in saturated]  # one axis at a time is slow
-        return np.array([shares, [1.0 - np.count_nonzero(own) / own.size for own in alive]])
-
-
-class _OneBatch(torch.nn.Module):
-    """Batch norm for one network among (1, B, n): torch's module would take three axes for (B, n, length)."""
-
-    def __init__(self, norm: torch.nn.Module) -> None:
-        super().__init__()
-        self.norm = norm
-
-    def forward(self, z: Tensor) -> Tensor:
-        return self.norm(z[0])[None]
-
-
-class _Recorded:
-    """A module's value at z, with torch's own backward of it at hand, to be called once."""
-
-    def __init__(self, module: torch.nn.Module, z: Tensor) -> None:
-        leaf = z.detach().requires_grad_(True)
-        with torch.enable_grad():
-            out = module(leaf)
-        self.linear = out is leaf
-        self._value: Tensor | None = out.detach()
-        self._node = None if self.linear else out.grad_fn
-        self._graph: tuple[Tensor, Tensor] | None = None
-        if self._node is not None and not _single(self._node):
-            self._graph = (out, leaf)
-
-    def take(self) -> Tensor:
-        """The value, which is not kept."""
-        value, self._value = self._value, None
-        assert value is not None
-        return value
-
-    def pull(self, d: Tensor) -> Tensor:
-        """J^T d: by the one backward operation itself where there is one, which autograd's engine only slows down."""
-        if self.linear:
-            return d
-        if self._graph is not None:
-            return torch.autograd.grad(*self._graph, d)[0]
-        sent = self._node(d)  # type: ignore[misc]
-        return sent[0] if isinstance(sent, tuple) else sent
-
-
-def _single(node: Any) -> bool:
-    """Whether this node of a backward graph leads straight to the leaf, and to nothing else."""
-    (first, _), *others = node.next_functions
-    return type(first).__name__ == "AccumulateGrad" and all(other is None for other, _ in others)
-
-
-class Network:
-    """S networks in law, as ``gradcore.measure.blocks`` asks for one: units and linear layers by index."""
-
-    def __init__(self, plan: Plan, draws: Draws) -> None:
-        spec = plan.spec
-        self.plan, self.draws = plan, draws
-        self.inner, self.alpha, self.block = plan.inner, spec.alpha, BLOCKS[spec.residual]
-        fans = zip(plan.stds, spec.fan_ins.tolist(), spec.layer_widths.tolist(), strict=True)
-        self.store = Store(draws, _kept_entries(spec), 3 * spec.depth)
-        self.layers = [GaussianLayer(std, fan_in, width, draws, self.store) for std, fan_in, width in fans]
-        self.linears = [self._biased(index) for index in range(spec.depth)]
-        self.units: dict[int, Unit] = {}
-        self.shares = np.full((2, len(draws.generators), spec.depth), math.nan)
-        self.sent: tuple[Tensor, Batch] | None = None  # what was last sent back
-        self._norms: dict[int, torch.nn.Module | None] = {}
-
-    def _biased(self, index: int) -> Callable[[Tensor], Tensor]:
-        layer, plan = self.layers[index], self.plan
-        if plan.inner[index] or not plan.spec.bias_std:
-            return layer
-        return lambda x: layer(x) + self._bias(index)
-
-    def _bias(self, index: int) -> Tensor:
-        std, width = self.plan.bias_stds[index], int(self.plan.spec.layer_widths[index])
-        if self.plan.spec.bias_std == "default":
-            return std * math.sqrt(3.0) * self.draws.uniform(self.draws.empty(1, width))
-        return std * self.draws.normal(self.draws.empty(1, width))
-
-    def unit(self, index: int, z: Tensor) -> Tensor:
-        """phi(norm(z)) or norm(phi(z)) of layer l = index + 1."""
-        unit, value = self.unit_at(index, z)
-        self.units[index] = unit
-        self.shares[:, :, index if self.block.acts_below else index + 1] = unit.shares(self.plan.small)
-        if unit.slope is not None:
-            unit.slope = self.store.take(*z.shape[1:]).copy_(unit.slope)
-        return value
-
-    def unit_at(self, index: int, z: Tensor) -> tuple[Unit, Tensor]:
-        """The unit of layer l = index + 1 at z, and its value; the norm's module is one for all layers of a width."""
-        width, plan = z.shape[-1], self.plan
-        if width not in self._norms:
-            norm = make_norm(plan.spec, width)
-            norm = None if norm is None else norm.to(z).requires_grad_(False).train()
-            self._norms[width] = _OneBatch(norm) if norm is not None and plan.spec.norm == "batch" else norm
-        return Unit.of(plan, None if plan.inner[index] else self._norms[width], z)
-
-    def back_unit(self, index: int, z: Tensor, delta: Tensor) -> Tensor:
-        """The cotangent below the unit of layer l = index + 1, which ran before."""
-        return self.units.pop(index).pull(delta)
-
-    def back(self, index: int, delta: Tensor) -> Tensor:
-        """W^T delta of layer l = index + 1; what was sent is kept for the parameters' gradients."""
-        if self.sent is None or self.sent[0] is not delta:
-            self.sent = (delta, batch_of(delta))
-        return self.layers[index].pull(*self.sent)
 
 
 NOWHERE = Layer(*[torch.empty(0)] * 3)  # what the blocks read of a layer's past, kept by the units instead
@@ -292,10 +127,9 @@ class _Sweep:
                 delta, batch, exponents = shifted(delta, -by), batch.shifted(-by), exponents + by
                 held = None if held is None else shifted(held, -by)
             net.sent = (delta, batch)
+            pulled = Pulled(delta, 1.0, delta)
             if index:
                 pulled = net.block.pull(net, index, below, delta, held)  # type: ignore[arg-type]
-            else:
-                pulled = Pulled(delta, 1.0, delta)
             self._parameters(index, pulled.scale, exponents)
             net.layers[index].release()
             delta, held = pulled.delta, pulled.held
@@ -313,8 +147,9 @@ class _Sweep:
             below = 2.0 * LN2 * (self.exponents[index] + layer.exponent)
             dw = np.log(np.maximum(both, 0.0)) + below
             db = np.log(np.maximum(total, 0.0))
-        if np.any(total < CANCELLED * batch.size):
-            db = log_square(batch.rows.sum(dim=1))
+        cancelled = total < CANCELLED * batch.size
+        if cancelled.any():
+            db = np.where(cancelled, log_square(batch.rows.sum(dim=1)), db)
         self.rows["log_dw"][:, index] = dw + factor - math.log(layer.fan_in * layer.fan_out)
         self.rows["log_db"][:, index] = db + factor - math.log(layer.fan_out)
 
@@ -352,23 +187,17 @@ def check_exact(spec: Spec, dtype: str) -> None:
 def memory(spec: Spec, dtype: str = "float64", networks: int = 1) -> int:
     """Bytes that so many networks at once hold at their peak beside torch itself: of each the drawn directions, the
     batch's frame and the activation's slopes of every layer (three tensors of B n, more with a norm), and one layer's
-    work in float64. An upper estimate, within a factor 2 of what is used."""
+    work in float64. An upper estimate, within a factor 3 of what is used."""
     size, samples = (4 if dtype == "float32" else 8), spec.batch_size
     norms = NORM_TENSORS[spec.norm] * samples * float(np.sum(spec.layer_widths))
     grams = 8.0 * spec.depth * samples**2
     work = 8.0 * WORK_TENSORS * samples * float(max(spec.layer_widths.max(), spec.fan_ins.max()))
-    return int(networks * (size * (_kept_entries(spec) + norms) + grams + work)) + BASE
-
-
-def _kept_entries(spec: Spec) -> int:
-    """Entries that one network keeps from the forward to the backward pass, but for its norms: in every layer the
-    batch's frame and its images, and the slopes of the activation."""
-    nonlinear = 0 if spec.activation_entry.is_linear else 1
-    return spec.batch_size * int(np.sum(spec.fan_ins) + (1 + nonlinear) * np.sum(spec.layer_widths))
+    return int(HEAP * networks * (size * (kept_entries(spec) + norms) + grams + work)) + BASE
 
 
 NORM_TENSORS = {"none": 0, "batch": 2, "layer": 1, "rms": 4}  # of B n that a norm keeps for its pullback
-WORK_TENSORS = 12  # of B n in float64 that one layer's work takes at a time
+WORK_TENSORS = 48  # of B n in float64: a dozen that one layer's work takes at a time, and the holes they leave behind
+HEAP = 1.1  # what malloc holds, by what is asked of it
 BASE = 2**24  # bytes of Python's and torch's own small change
 
 
