@@ -73,7 +73,7 @@ TABLE: list[dict] = [
     {"activation": "elu", "norm": "rms", "residual": "post_activation", "bias_std": "default", "loss": "mse"},
     {"activation": "silu", "norm": "layer", "residual": "two_layer", "norm_position": "after", "bias_std": 0.2},
 ]
-SEVERAL = range(0, len(TABLE), 3)
+SEVERAL = range(0, len(TABLE), 4)
 
 
 def spec_of(place: int) -> gc.Spec:
@@ -122,10 +122,10 @@ def test_table_covers_everything():
 
 
 def test_same_law_as_real_networks():
-    """The least p-value, Bonferroni over all looks: a third of the table, the rest in the slow test."""
+    """The least p-value, Bonferroni over all looks: a quarter of the table, the rest in the slow test."""
     dtypes = ("float64", "float32")
-    values = [p for place in SEVERAL for p in compared(spec_of(place), 50, place, dtypes[place % 2])]
-    assert len(values) > 150
+    values = [p for place in SEVERAL for p in compared(spec_of(place), 40, place, dtypes[place % 2])]
+    assert len(values) > 100
     assert min(values) > FALSE_ALARM / len(values), sorted(values)[:3]
 
 
@@ -174,9 +174,9 @@ WRONG = {
 @pytest.mark.parametrize("wrong", WRONG)
 def test_wrong_conditioning_is_caught(wrong, monkeypatch):
     spec = gc.Spec(**{**BASE, "depth": 5, "loss": "mse", **WRONG[wrong]})
-    assert min(compared(spec, 120, 1)) > 1e-6
+    assert min(compared(spec, 100, 1)) > 1e-6
     monkeypatch.setattr(conditioning.GaussianLayer, "pull", wrong)
-    assert min(compared(spec, 120, 1)) < 1e-9
+    assert min(compared(spec, 100, 1)) < 1e-9
 
 
 def test_same_law_as_the_numpy_sampler():
@@ -191,13 +191,13 @@ def test_same_law_as_the_numpy_sampler():
 def test_shares_and_correlations_agree():
     """Means over networks, each within its own scatter."""
     z_values = []
-    for place in (2, 8, 12, 19, 27):
+    for place in (2, 8, 12, 19):
         spec = spec_of(place)
-        one, other = exactly(spec, 100, seed=1), gc.measure(spec, networks=100, seed=2)
+        one, other = exactly(spec, 60, seed=1), gc.measure(spec, networks=60, seed=2)
         for name in SHARES:
             a, b = getattr(one, name), getattr(other, name)
             assert a.shape == b.shape
-            error = np.sqrt((a.var(axis=0) + b.var(axis=0)) / 99)
+            error = np.sqrt((a.var(axis=0) + b.var(axis=0)) / 59)
             gap = np.abs(a.mean(axis=0) - b.mean(axis=0))
             assert np.all(gap[error == 0.0] < 1e-12)
             z_values += list(gap[error > 0.0] / error[error > 0.0])
@@ -307,7 +307,7 @@ def test_depths_beyond_floats():
     """Linear nets, one sample: ln of a layer's factor is ln(chi^2_n / n), cumulants by polygamma."""
     from scipy.special import digamma, polygamma
 
-    n, depth, networks = 16, 600, 8
+    n, depth, networks = 16, 520, 4
     spec = gc.Spec(depth=depth, width=n, batch_size=1, activation="linear", init="lecun_normal", gain=0.5)
     measured = exactly(spec, networks, dtype="float32")
     mean = depth * (float(digamma(n / 2)) + math.log(2.0 / n) + math.log(0.25))
@@ -358,7 +358,7 @@ SHAPES = [
     {"width": 256, "batch_size": 32, "activation": "gelu", "loss": "mse"},
     {"width": 8, "batch_size": 4, "activation": "relu", "gain": 1e-80, "depth": 5},
     {"width": 8, "batch_size": 8, "activation": "relu", "depth": 40, "input_correlation": 1.0},
-    {"width": 32, "batch_size": 1, "activation": "linear", "gain": 1e60, "bias_std": 1.0, "depth": 6},
+    {"width": 32, "batch_size": 1, "activation": "linear", "gain": 1e30, "bias_std": 1.0, "depth": 9},
 ]
 
 
@@ -518,7 +518,7 @@ print(memory(spec, "float32"), peak() - before)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read where Linux keeps it")
-@pytest.mark.parametrize("fields", [{}, {"norm": "layer"}, {"norm": "rms"}, {"activation": "linear"}], ids=str)
+@pytest.mark.parametrize("fields", [{}, {"norm": "rms"}], ids=str)
 def test_memory_is_stated_and_kept(fields):
     fields = {"depth": 40, "width": 16384, "batch_size": 8, "init": "kaiming_normal", **fields}
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

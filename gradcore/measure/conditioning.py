@@ -135,8 +135,9 @@ def log_square(x: Tensor) -> Array:
         logs, outside = np.log(size), ~((size > SMALLEST) & (size < LARGEST))
         for place in np.flatnonzero(outside):
             top = float(flat[place].abs().max())
-            scaled = flat[place] / top if 0.0 < top < np.inf else flat[place]
-            logs[place] = np.log(top) if not 0.0 < top < np.inf else 2.0 * np.log(top) + np.log(scaled.square().sum())
+            logs[place] = np.log(top)
+            if 0.0 < top < np.inf:
+                logs[place] += np.log(top) + np.log(float((flat[place] / top).square().sum()))
     return logs
 
 
