@@ -72,7 +72,9 @@ def _measured(args: argparse.Namespace, spec: gc.Spec) -> tuple[gc.Measurement, 
     status = 0
     try:
         for index in networks:
-            parts.append(gc.measure(spec, networks=[index], seed=int(args.seed), dtype=args.dtype))
+            parts.append(
+                gc.measure(spec, networks=[index], seed=int(args.seed), sampler=args.sampler, dtype=args.dtype)
+            )
             _report(len(parts), len(networks), args.progress)
     except KeyboardInterrupt:
         if not parts:
@@ -131,6 +133,8 @@ def _measure(args: argparse.Namespace) -> int:
     output.chosen_layers(spec.depth, args.layers)  # refuse a bad flag before the work, not after it
     if args.csv and args.plain:
         raise SpecError("plain", True, "tables and --json", "Leave out --csv or --plain.")
+    if args.plain and args.sampler != "dense":
+        raise SpecError("plain", True, "sampler dense", "Without weights there is nothing to run plainly.")
     profile = gc.predict(spec) if args.command == "compare" else None
     measured, status = _measured(args, spec)
     runs = {dtype: measured.plain(dtype) for dtype in PLAIN_DTYPES} if args.plain else {}
@@ -217,6 +221,9 @@ def _measure_flags() -> argparse.ArgumentParser:
     group.add_argument("--networks", default="32", metavar="N", help="how many, or a range a:b (default 32)")
     group.add_argument("--seed", default="0", help="seed of all networks (default 0)")
     group.add_argument("--dtype", default="float64", help="one of " + ", ".join(RANGES) + " (default float64)")
+    group.add_argument(
+        "--sampler", default="dense", help="dense (real weights) or exact (matrix-free, same law; default dense)"
+    )
     group.add_argument("--plain", action="store_true", help="also where plain " + "/".join(PLAIN_DTYPES) + " breaks")
     group.add_argument("--progress", action="store_true", help="report progress also where stderr is no terminal")
     return parser

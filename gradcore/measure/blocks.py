@@ -8,7 +8,7 @@ an inner layer is passed.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -46,7 +46,7 @@ def times(delta: Tensor, weight: Tensor) -> Tensor:
     return delta @ weight
 
 
-def _through(unit: Callable[[Tensor], Tensor], z: Tensor, delta: Tensor) -> Tensor:
+def through(unit: Callable[[Tensor], Tensor], z: Tensor, delta: Tensor) -> Tensor:
     """J^T delta of a unit at z, by torch's own backward."""
     leaf = z.detach().requires_grad_(True)
     with torch.enable_grad():
@@ -67,8 +67,8 @@ class Block:
 
     def pull(self, net: Network, index: int, layers: list[Layer], delta: Tensor, held: Tensor | None) -> Pulled:
         """The cotangents below layer ``index`` > 0."""
-        sent = times(delta, _weight(net, index))
-        return Pulled(delta, 1.0, _through(lambda z: net.unit(index - 1, z), layers[index - 1].z, sent))
+        sent = net.back(index, delta)
+        return Pulled(delta, 1.0, net.back_unit(index - 1, layers[index - 1].z, sent))
 
 
 class Identity(Block):
@@ -80,8 +80,8 @@ class Identity(Block):
         return Layer(x, z, z)
 
     def pull(self, net: Network, index: int, layers: list[Layer], delta: Tensor, held: Tensor | None) -> Pulled:
-        sent = net.alpha * times(delta, _weight(net, index))
-        below = _through(lambda z: net.unit(index - 1, z), layers[index - 1].z, sent)
+        sent = net.alpha * net.back(index, delta)
+        below = net.back_unit(index - 1, layers[index - 1].z, sent)
         return Pulled(delta, net.alpha, delta + below)
 
 
@@ -100,17 +100,15 @@ class TwoLayer(Identity):
         return Layer(x, z, z)
 
     def pull(self, net: Network, index: int, layers: list[Layer], delta: Tensor, held: Tensor | None) -> Pulled:
-        def unit(z: Tensor) -> Tensor:
-            return net.unit(index - 1, z)
-
+        z = layers[index - 1].z
         if net.inner[index]:
             assert held is not None
-            below = _through(unit, layers[index - 1].z, times(delta, _weight(net, index)))
+            below = net.back_unit(index - 1, z, net.back(index, delta))
             return Pulled(delta, 1.0, held + below)
         if not net.inner[index - 1]:
             return super().pull(net, index, layers, delta, held)
-        sent = net.alpha * times(delta, _weight(net, index))
-        return Pulled(delta, net.alpha, _through(unit, layers[index - 1].z, sent), delta)
+        sent = net.alpha * net.back(index, delta)
+        return Pulled(delta, net.alpha, net.back_unit(index - 1, z, sent), delta)
 
 
 class PostActivation(Block):
@@ -124,8 +122,8 @@ class PostActivation(Block):
         return Layer(h, seen, h + net.alpha * net.unit(index - 1, seen))
 
     def pull(self, net: Network, index: int, layers: list[Layer], delta: Tensor, held: Tensor | None) -> Pulled:
-        sent = _through(lambda z: net.unit(index - 1, z), layers[index].seen, delta)
-        return Pulled(sent, net.alpha, delta + net.alpha * times(sent, _weight(net, index)))
+        sent = net.back_unit(index - 1, layers[index].seen, delta)
+        return Pulled(sent, net.alpha, delta + net.alpha * net.back(index, sent))
 
 
 class ResNetV1(Block):
@@ -139,12 +137,8 @@ class ResNetV1(Block):
         return Layer(h, seen, net.unit(index - 1, seen))
 
     def pull(self, net: Network, index: int, layers: list[Layer], delta: Tensor, held: Tensor | None) -> Pulled:
-        sent = _through(lambda z: net.unit(index - 1, z), layers[index].seen, delta)
-        return Pulled(sent, net.alpha, sent + net.alpha * times(sent, _weight(net, index)))
-
-
-def _weight(net: Network, index: int) -> Tensor:
-    return cast(Tensor, net.linears[index].weight)
+        sent = net.back_unit(index - 1, layers[index].seen, delta)
+        return Pulled(sent, net.alpha, sent + net.alpha * net.back(index, sent))
 
 
 BLOCKS: dict[str, Block] = {

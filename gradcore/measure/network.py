@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gradcore.errors import SpecError, UnsupportedError
-from gradcore.measure.blocks import BLOCKS, Layer
+from gradcore.measure.blocks import BLOCKS, Layer, through, times
 from gradcore.measure.steps import Steps
 from gradcore.normalization import NORMALIZATIONS
 from gradcore.residual import inner_layers
@@ -93,6 +93,14 @@ class Network(nn.Module):
         norm = self.norms[index]
         return norm(activation(z)) if self.norm_after else activation(norm(z))
 
+    def back(self, index: int, delta: Tensor) -> Tensor:
+        """W^T delta of layer l = index + 1, sample by sample: (B, fan_in)."""
+        return times(delta, cast(Tensor, self.linears[index].weight))
+
+    def back_unit(self, index: int, z: Tensor, delta: Tensor) -> Tensor:
+        """The cotangent of z whose ``unit`` has cotangent delta."""
+        return through(lambda at: self.unit(index, at), z, delta)
+
     def layer(self, index: int, x: Tensor, signals: list[Tensor]) -> Layer:
         """Layer l = index + 1 on the batch ``x`` (B, input_width) after the signals below it (the last two suffice)."""
         if index:
@@ -126,11 +134,16 @@ def make_norm(spec: Spec, width: int) -> nn.Module | None:
     return module
 
 
-def _check_supported(spec: Spec) -> None:
+def check_supported_norm(spec: Spec) -> None:
+    """Whether torch runs this norm on this batch. Raises UnsupportedError."""
     if spec.norm == "batch" and spec.batch_size < 2:
         raise UnsupportedError(
             "batch norm with one sample", "torch refuses it: there is no variance over the batch", "batch_size >= 2"
         )
+
+
+def _check_supported(spec: Spec) -> None:
+    check_supported_norm(spec)
     weights = float(np.sum(spec.fan_ins.astype(float) * spec.layer_widths))
     if weights * 8 > 16e9:
         raise UnsupportedError(
