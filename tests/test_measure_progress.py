@@ -15,7 +15,7 @@ import torch
 
 import gradcore as gc
 from gradcore.initializers import INITIALIZERS
-from gradcore.measure import dense, steps
+from gradcore.measure import dense, steps, turns
 from gradcore.measurement import QUANTITIES, SHARES
 
 ROOT = Path(__file__).parents[1]
@@ -54,7 +54,7 @@ def left_as_it_was():
     threads = torch.get_num_threads()
     yield
     assert torch.get_num_threads() == threads
-    assert dense._queue == []
+    assert turns._queue == []
 
 
 # --- what is called when ------------------------------------------------------------------------------------
@@ -191,7 +191,7 @@ def test_cancelled_at_any_point_and_resumed(call):
 THREADS = """
 import threading, torch
 import gradcore as gc
-from gradcore.measure import dense
+from gradcore.measure import turns
 
 class Stop(BaseException): pass
 def stopper(at):
@@ -213,7 +213,7 @@ for threads in (1, 2, 3):
         except Stop: pass
         else: raise AssertionError("not cancelled")
         assert torch.get_num_threads() == threads and fresh() == new, "a cancelled run left its thread count"
-        assert torch.is_grad_enabled() and dense._queue == []
+        assert torch.is_grad_enabled() and turns._queue == []
 """
 
 
@@ -252,18 +252,18 @@ class Occupant(threading.Thread):
 
 
 def test_one_who_waits_can_cancel(monkeypatch):
-    monkeypatch.setattr(dense, "CORES", 1)
+    monkeypatch.setattr(turns, "CORES", 1)
     with Occupant():
         began = time.monotonic()
         with pytest.raises(Stop):
             gc.measure(SMALL, networks=1, on_layer=stop_at_call(2))
-        assert time.monotonic() - began > 2 * dense.PATIENCE  # it waited, and was asked meanwhile
-        assert len(dense._queue) == 1  # and gave its place up
+        assert time.monotonic() - began > 2 * turns.PATIENCE  # it waited, and was asked meanwhile
+        assert len(turns._queue) == 1  # and gave its place up
     identical(gc.measure(SMALL, networks=1, on_layer=nothing), gc.measure(SMALL, networks=1))
 
 
 def test_first_come_first_served(monkeypatch):
-    monkeypatch.setattr(dense, "CORES", 1)
+    monkeypatch.setattr(turns, "CORES", 1)
     order: list[int] = []
 
     def work(number: int) -> None:
@@ -274,7 +274,7 @@ def test_first_come_first_served(monkeypatch):
         waiting = [threading.Thread(target=work, args=(number,)) for number in range(6)]
         for place, thread in enumerate(waiting, start=2):
             thread.start()
-            while len(dense._queue) < place:
+            while len(turns._queue) < place:
                 time.sleep(0.001)
         assert order == []
     for thread in waiting:
@@ -283,7 +283,7 @@ def test_first_come_first_served(monkeypatch):
 
 
 def test_as_many_at_once_as_cores(monkeypatch):
-    monkeypatch.setattr(dense, "CORES", 2)
+    monkeypatch.setattr(turns, "CORES", 2)
     with Occupant():
         identical(gc.measure(SMALL, networks=1), gc.measure(SMALL, networks=1, on_layer=nothing))
         with Occupant(), pytest.raises(Stop):

@@ -17,6 +17,11 @@ class Steps:
     def __init__(self, on_layer: Callable[[int, int], Any] | None = None, total: int = 0) -> None:
         self._on_layer, self._done, self._total = on_layer, 0, total
 
+    @property
+    def done(self) -> int:
+        """How many steps are done."""
+        return self._done
+
     def next(self) -> None:
         """One more step is done."""
         self._done += 1
