@@ -11,9 +11,10 @@ import torch
 
 from gradcore.errors import SpecError
 from gradcore.measure import memory, pool
+from gradcore.measure.ledger import LOGS, SHARES
 from gradcore.measure.network import DTYPES, check_dtype, check_index, check_supported
 from gradcore.measure.statistics import log_mean_square
-from gradcore.measure.sweep import LOGS, PASSES, SHARES, Machine
+from gradcore.measure.sweep import PASSES, Machine
 from gradcore.measure.turns import one_intra_op_thread
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def measure_networks(
     groups = [indices[k : k + plan.group] for k in range(0, len(indices), plan.group)]
 
     def worker() -> pool.Work:
-        machine = Machine(spec, dtype, device, plan.keep)
+        machine = Machine(spec, plan.group, dtype, device, plan.keep)
         return lambda networks, steps: machine.run(seed, networks, steps)
 
     total = PASSES * spec.depth

@@ -102,6 +102,7 @@ class Weights:
         self.laws = Laws(spec)
         self._shapes = self.laws.shapes
         self._buffers: dict[object, Tensor] = {}
+        self._slices: dict[object, tuple[Tensor, ...]] = {}
         self._steps = Steps()
 
     def load(self, generators: list[Generator], steps: Steps) -> None:
@@ -110,22 +111,21 @@ class Weights:
         self._states: list[list[Tensor]] = []
         self._used: dict[int, Tensor] = {}
 
-    def _buffer(self, layer: int) -> Tensor:
-        """Uninitialized memory for the draws of a layer: its own if it is kept there, else one per shape."""
+    def _draw(self, layer: int) -> Tensor:
+        """Drawn into memory of their own if they are kept there, else into one for all of their shape."""
         own = self._keep and layer > 0 and self._drawn == self._dtype and self._device == "cpu"
         key: object = layer if own else self._shapes[layer]
         size = len(self._generators)
-        found = self._buffers.get(key)
-        if found is None or len(found) < size:
-            found = self._buffers[key] = torch.empty(size, *self._shapes[layer], dtype=self._drawn)
-        return found[:size]
-
-    def _draw(self, layer: int) -> Tensor:
-        buffer = self._buffer(layer)
-        for matrix, draws in zip(buffer.unbind(), self._generators, strict=True):
+        if key not in self._buffers or len(self._buffers[key]) < size:
+            self._buffers[key] = torch.empty(size, *self._shapes[layer], dtype=self._drawn)
+            self._slices[key] = self._buffers[key].unbind()
+        for matrix, draws in zip(self._slices[key], self._generators, strict=False):
             self._steps.beat()
             self.laws.fill_weight(layer, matrix, draws, self._steps)
-        return buffer.to(device=self._device, dtype=self._dtype)
+        drawn = self._buffers[key] if len(self._buffers[key]) == size else self._buffers[key][:size]
+        if self._drawn == self._dtype and self._device == "cpu":
+            return drawn
+        return drawn.to(device=self._device, dtype=self._dtype)
 
     def draw(self, layer: int) -> tuple[Tensor, Tensor | None]:
         """Weights (G, fan_out, fan_in) and biases (G, 1, fan_out) of layer ``layer`` from 0, called in order; None

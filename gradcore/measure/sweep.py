@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from gradcore.measure import statistics
 from gradcore.measure.blocks import BLOCKS, Layer, Pulled
 from gradcore.measure.drawing import Weights
+from gradcore.measure.ledger import Ledger
 from gradcore.measure.network import (
     DTYPES,
     WEIGHTS,
@@ -34,23 +35,31 @@ if TYPE_CHECKING:
     from gradcore.spec import Spec
 
 Array = np.ndarray
-LOGS = ("log_q", "log_p", "log_g", "log_dw", "log_db")
-SHARES = ("correlation", "saturated", "dead")
 PASSES = 4  # over the layers: drawn, run forward, differentiated, run backward
-LN2 = math.log(2.0)
 
 
 class Machine:
-    """What one thread measures networks of a Spec with: the memory of its weights, the modules, the constants."""
+    """What one thread measures groups of at most ``size`` networks of a Spec with: memory, modules, constants."""
 
-    def __init__(self, spec: Spec, dtype: str, device: str, keep: bool = True) -> None:
+    def __init__(self, spec: Spec, size: int, dtype: str, device: str, keep: bool = True) -> None:
         self.spec, self.dtype, self.device = spec, dtype, device
         self.kind = DTYPES[dtype]
+        wide = torch.float32 if self.kind.itemsize < 4 else self.kind
         self.weights = Weights(spec, self.kind, draw_dtype(dtype), device, keep)
+        self.ledger = Ledger(spec, size, wide, device)
         self.activation = make_activation(spec).to(device=device, dtype=self.kind).requires_grad_(False)
         self.norms: dict[int, nn.Module] = {}
+        self._ones: dict[torch.Size, Tensor] = {}
+        self._careful = False
         slopes = moments_of(spec.activation, spec.slope).derivative(np.linspace(-40, 40, 8001))
         self.small = 0.05 * float(np.abs(slopes).max())
+        self.rises = float(slopes.min()) >= 0.0  # no slope is negative
+
+    def ones(self, like: Tensor) -> Tensor:
+        """Ones of this shape, to be read only."""
+        if like.shape not in self._ones:
+            self._ones[like.shape] = torch.ones_like(like)
+        return self._ones[like.shape]
 
     def norm(self, width: int) -> nn.Module | None:
         """torch's module of the Spec's norm over ``width`` units, in training mode; None without a norm."""
@@ -64,7 +73,13 @@ class Machine:
     def run(self, seed: int, networks: tuple[int, ...], steps: Steps) -> dict[str, Array]:
         """The statistics of these networks, (G, L) each."""
         with torch.no_grad():
-            return _Sweep(self, seed, networks, steps).rows
+            while True:
+                self.ledger.open(len(networks), self._careful)
+                _Sweep(self, seed, networks, steps)
+                rows = self.ledger.rows()
+                if rows is not None:
+                    return rows
+                self._careful = True  # and from now on: the next networks of this Spec will be like these
 
 
 class _Unit:
@@ -75,10 +90,10 @@ class _Unit:
         self._after = norm is not None and machine.spec.norm_position == "after"
         self._leaf = self._image = None
         if norm is None or self._after:
-            value, self.slope = _differentiated(machine.activation, z)
+            value, self.slope = _differentiated(machine, z)
             self.value = value if norm is None else self._normalized(norm, value)
         else:
-            self.value, self.slope = _differentiated(machine.activation, self._normalized(norm, z))
+            self.value, self.slope = _differentiated(machine, self._normalized(norm, z))
 
     def _normalized(self, norm: nn.Module, z: Tensor) -> Tensor:
         """Its graph is kept for the way back. torch's batch norm takes one network at a time."""
@@ -96,27 +111,31 @@ class _Unit:
         return torch.autograd.grad(self._image, self._leaf, delta * self.slope)[0]
 
 
-def _differentiated(activation: nn.Module, y: Tensor) -> tuple[Tensor, Tensor]:
+def _differentiated(machine: Machine, y: Tensor) -> tuple[Tensor, Tensor]:
     """phi(y) and phi'(y), by torch's own backward."""
     leaf = y.detach().requires_grad_(True)
     with torch.enable_grad():
-        x = activation(leaf)
-        if x is leaf:  # the identity
-            return y, torch.ones_like(y)
-    return x.detach(), torch.autograd.grad(x, leaf, torch.ones_like(x))[0]
+        x = machine.activation(leaf)
+    ones = machine.ones(x)
+    if x is leaf:  # the identity
+        return y, ones
+    node = x.grad_fn
+    assert node is not None
+    if all(below is None or hasattr(below, "variable") for below, _ in node.next_functions):
+        slope = node(ones)  # a single operation on the leaf: called without the engine, which takes longer than it
+        return x.detach(), slope[0] if isinstance(slope, tuple) else slope
+    return x.detach(), torch.autograd.grad(x, leaf, ones)[0]
 
 
 class _Sweep:
-    """One group's passes; ``rows`` are the statistics, (G, L) each."""
+    """One group's passes, written down in the machine's ledger."""
 
     def __init__(self, machine: Machine, seed: int, networks: tuple[int, ...], steps: Steps) -> None:
-        self.machine, self.spec, self.steps = machine, machine.spec, steps
+        self.machine, self.spec, self.steps, self.ledger = machine, machine.spec, steps, machine.ledger
         self.inner, self.alpha, self.block = machine.weights.laws.inner, self.spec.alpha, BLOCKS[self.spec.residual]
         self.norms_in = self.spec.norm != "none"
         depth, dtype = self.spec.depth, machine.dtype
-        self.rows = {name: np.full((len(networks), depth), math.nan) for name in (*LOGS, *SHARES)}
         self.units: list[_Unit | None] = [None] * depth
-        self.gradients = statistics.WeightGradients(depth)
         machine.weights.load([generator(seed, network, WEIGHTS) for network in networks], steps)
         inputs = torch.stack([draw_inputs(self.spec, seed, network, dtype) for network in networks])
         output = self._forward(inputs.to(machine.device))
@@ -163,10 +182,7 @@ class _Sweep:
                 z = self.linear(0, inputs)
                 layer = Layer(inputs, z, z)
             signals = [*signals[-1:], layer.z]
-            log_q, log_p = statistics.mean_squares(layer.z), statistics.mean_squares(layer.x)
-            self.rows["log_q"][:, index], self.rows["log_p"][:, index] = log_q, log_p
-            self.rows["correlation"][:, index] = statistics.correlations(layer.z, log_q)
-            self.gradients.forward(index, layer.x, log_p, layer.z.shape[-1])
+            self.ledger.forward(index, layer.x, layer.z)
             self.steps.next()
             if index == (self.spec.depth - 1 if self.block.acts_below else 0):  # no unit acts here; as one would
                 self._differentiate(index, layer.seen)
@@ -176,37 +192,27 @@ class _Sweep:
     def _differentiate(self, layer: int, z: Tensor) -> _Unit:
         """A unit on ``z``, what it does to slopes written down for layer ``layer``."""
         unit = _Unit(self.machine, z, self.norms_in and not self.inner[layer])
-        saturated, dead = statistics.shares(unit.slope, self.machine.small)
-        self.rows["saturated"][:, layer], self.rows["dead"][:, layer] = saturated, dead
+        self.ledger.shares(layer, unit.slope if self.machine.rises else unit.slope.abs(), self.machine.small)
         return unit
 
     def _backward(self, delta: Tensor) -> None:
-        exponents, held = np.zeros(len(delta)), None
-        broken = np.zeros(len(delta), dtype=bool)
+        held, taken = None, [0] * len(delta)
         for index in range(self.spec.depth - 1, -1, -1):
-            size = own = statistics.mean_squares(delta)
+            own = sizes = self.ledger.sizes(index, delta)
             if held is not None:  # one scale for all that crosses this layer
-                size = np.maximum(size, statistics.mean_squares(held))
-            broken |= np.isnan(size) | (size == math.inf)  # the forward pass broke: nothing below is a number
-            if broken.all():
-                return
-            powers = statistics.exponents(size)
-            delta = statistics.divided(delta, powers)
-            held = None if held is None else statistics.divided(held, powers)
-            self.rows["log_g"][:, index] = own + 2.0 * LN2 * exponents
-            exponents = exponents + powers
+                sizes = [max(pair) for pair in zip(own, map(statistics.log_mean_square, held), strict=True)]
+            if not all(size < math.inf for size in sizes):  # the forward pass broke: nothing below is a number
+                self.ledger.end(index, np.array([not size < math.inf for size in sizes]))
+                if self.ledger.ended:
+                    return
+            powers = statistics.exponents(sizes, self.ledger.tame_delta)
+            log_g = [log + 2.0 * statistics.LN2 * out for log, out in zip(own, taken, strict=True)]
+            if any(powers):
+                delta = statistics.divided(delta, powers)
+                held = None if held is None else statistics.divided(held, powers)
+                taken = [out + power for out, power in zip(taken, powers, strict=True)]
+            self.ledger.cotangent(index, log_g, taken)
             pulled = self.block.pull(self, index, delta, held) if index else Pulled(delta, 1.0, delta)
-            self._parameters(index, pulled, 2.0 * LN2 * exponents)
-            for name in ("log_g", "log_dw", "log_db"):
-                self.rows[name][broken, index] = math.nan
+            self.ledger.parameters(index, pulled.sent, pulled.scale)
             delta, held = pulled.delta, pulled.held
             self.steps.next()
-
-    def _parameters(self, index: int, pulled: Pulled, scale: Array) -> None:
-        """Mean squares of the gradients of W and b, whose cotangent is exp(scale / 2) * pulled.scale * pulled.sent."""
-        sent, shape = pulled.sent, self.machine.weights.laws.shapes[index]
-        mean = scale + 2.0 * (math.log(abs(pulled.scale)) if pulled.scale else -math.inf)
-        mean = mean - 2.0 * math.log(self.spec.batch_size)
-        with np.errstate(invalid="ignore"):
-            self.rows["log_dw"][:, index] = mean + self.gradients.backward(index, sent) - math.log(math.prod(shape))
-        self.rows["log_db"][:, index] = mean + statistics.mean_squares(sent.sum(dim=1, keepdim=True))
