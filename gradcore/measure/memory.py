@@ -82,15 +82,17 @@ def plan(spec: Spec, networks: int, dtype: str, device: str) -> Plan:
     """How to measure these networks within the free memory: weights kept if they fit, on fewer threads if need be,
     else drawn twice. Raises UnsupportedError where no way fits."""
     cores = turns.CORES if device == "cpu" else 1
-    most = min(cores, -(-networks // group_size(spec, networks, cores)))
-    free = available()
-    for keep, threads in itertools.product((True, False), range(most, 0, -1)):
-        needed = memory(spec, networks, dtype, threads, keep)
+    batched = group_size(spec, networks, cores)
+    most = min(cores, -(-networks // batched))
+    free, needed = available(), 0.0
+    sizes = sorted({batched, 1}, reverse=True)
+    for keep, threads, group in itertools.product((True, False), range(most, 0, -1), sizes):
+        needed = threads * group * _one_network(spec, dtype, keep)
         if device != "cpu" or free is None or needed <= FREE_SHARE * free:
-            return Plan(group_size(spec, networks, threads), threads, keep, needed)
+            return Plan(group, threads, keep, needed)
     raise UnsupportedError(
         f"measuring this network, which takes {needed / 2**30:.3g} GiB,",
-        f"{free / 2**30:.3g} GiB are free here" if free is not None else "it does not fit into memory",
+        f"{(free or 0.0) / 2**30:.3g} GiB are free here",
         'fewer samples, narrower layers, or sampler="exact", which forms no weight matrix',
     )
 

@@ -79,6 +79,7 @@ class Machine:
                 rows = self.ledger.rows()
                 if rows is not None:
                     return rows
+                steps.repeat()
                 self._careful = True  # and from now on: the next networks of this Spec will be like these
 
 
