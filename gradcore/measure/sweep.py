@@ -89,7 +89,8 @@ class _Unit:
     def __init__(self, machine: Machine, z: Tensor, normed: bool) -> None:
         norm = machine.norm(z.shape[-1]) if normed else None
         self._after = norm is not None and machine.spec.norm_position == "after"
-        self._leaf = self._image = None
+        self._leaf: Tensor | None = None
+        self._image: Tensor | None = None
         if norm is None or self._after:
             value, self.slope = _differentiated(machine, z)
             self.value = value if norm is None else self._normalized(norm, value)
@@ -98,15 +99,17 @@ class _Unit:
 
     def _normalized(self, norm: nn.Module, z: Tensor) -> Tensor:
         """Its graph is kept for the way back. torch's batch norm takes one network at a time."""
-        self._leaf = z.detach().requires_grad_(True)
+        leaf = z.detach().requires_grad_(True)
         with torch.enable_grad():
-            self._image = norm(self._leaf.flatten(0, 1)).view_as(self._leaf)
-        return self._image.detach()
+            image = norm(leaf.flatten(0, 1)).view_as(leaf)
+        self._leaf, self._image = leaf, image
+        return image.detach()
 
     def pull(self, delta: Tensor) -> Tensor:
         """J^T delta."""
         if self._leaf is None:
             return delta * self.slope
+        assert self._image is not None
         if self._after:
             return self.slope * torch.autograd.grad(self._image, self._leaf, delta)[0]
         return torch.autograd.grad(self._image, self._leaf, delta * self.slope)[0]
