@@ -27,6 +27,20 @@ ALL = slice(None)
 norm = torch.linalg.vector_norm
 
 
+ROW = 4096  # entries that are summed one after another in the networks' own precision: an error of 1e-6 in float32
+
+
+def _norms(t: Tensor, out: Tensor) -> None:
+    """The root of the sum of squares of each slice (G, i, j), by rows that are joined where they are short."""
+    rows = t.shape[1]
+    while rows % 2 == 0 and 2 * (t.shape[1] // rows) * t.shape[2] <= ROW:
+        rows //= 2
+    if rows == 1:
+        norm(t.flatten(1), dim=1, out=out)
+    else:
+        norm(norm(t.reshape(len(t), rows, -1), dim=2), dim=1, out=out)
+
+
 class Ledger:
     """The numbers of one group of at most ``size`` networks at a time. Tensors handed in are (G, B, n)."""
 
@@ -39,9 +53,8 @@ class Ledger:
         self._by_grams: list[bool] = few.tolist()
         self._weights = spec.layer_widths.astype(float)[:, None] * spec.fan_ins.astype(float)[:, None]
         self._flags = torch.empty(0)
-        shapes = dict.fromkeys(("z", "x", "delta", "flags"), (spec.depth, size, batch))
-        shapes |= dict.fromkeys(("sums", "alive", "dw", "db", "trace_x", "trace_d"), (spec.depth, size))
-        self._all = {name: torch.zeros(shape, dtype=kind, device=device) for name, shape in shapes.items()}
+        names = ("z", "x", "delta", "flags", "sums", "alive", "dw", "db", "trace_x", "trace_d")
+        self._all = {name: torch.zeros(spec.depth, size, dtype=kind, device=device) for name in names}
 
     @property
     def tame_delta(self) -> int:
@@ -68,8 +81,8 @@ class Ledger:
         """Layer ``layer`` has made z of x."""
         now = self._now
         x, z = statistics.widened(x), statistics.widened(z)
-        norm(z, dim=2, out=now["z"][layer])
-        norm(x, dim=2, out=now["x"][layer])
+        _norms(z, now["z"][layer])
+        _norms(x, now["x"][layer])
         norm(z.sum(dim=1), dim=1, out=now["sums"][layer])
         if self._careful:
             for g, mean in enumerate(self._means("z", layer, z)):
@@ -101,16 +114,16 @@ class Ledger:
         if self._flags.shape != slope.shape:
             self._flags = torch.empty_like(slope)
         torch.lt(slope, small, out=self._flags)  # quicker than as bool
-        torch.sum(self._flags, dim=2, out=self._now["flags"][layer])
+        torch.sum(self._flags.flatten(1), dim=1, out=self._now["flags"][layer])
 
     # --- backwards --------------------------------------------------------------------------------------------
 
     def sizes(self, layer: int, delta: Tensor) -> list[float]:
         """ln of the mean square of each slice of the cotangent ``delta``, by which it may be divided."""
         wide = statistics.widened(delta)
-        rows = norm(wide, dim=2, out=self._now["delta"][layer])
+        _norms(wide, self._now["delta"][layer])
         low, high, count = self._range.low, self._range.high, delta.shape[1] * delta.shape[2]
-        means = [value * value / count for value in norm(rows, dim=1).tolist()]
+        means = [value * value / count for value in self._now["delta"][layer].tolist()]
         return [math.log(m) if low < m < high else statistics.log_mean_square(delta[g]) for g, m in enumerate(means)]
 
     def cotangent(self, layer: int, log_g: list[float], powers: list[int]) -> None:
@@ -135,7 +148,7 @@ class Ledger:
         sums = sent.sum(dim=1)
         norm(sums, dim=1, out=now["db"][layer])
         if gram is None:
-            norm(norm(statistics.product(sent.mT, x), dim=2), dim=1, out=now["dw"][layer])
+            _norms(statistics.product(sent.mT, x), now["dw"][layer])
         else:
             own = statistics.product(sent, sent.mT)
             torch.sum(own.diagonal(dim1=1, dim2=2), dim=1, out=now["trace_d"][layer])
@@ -151,17 +164,14 @@ class Ledger:
     # --- the numbers ------------------------------------------------------------------------------------------
 
     def _means(self, name: str, layer: int, t: Tensor) -> list[float]:
-        rows = self._now[name][layer].cpu().numpy().astype(np.float64)
-        return ((rows * rows).sum(axis=-1) / (t.shape[1] * t.shape[2])).tolist()
+        return (self._squares(name, slice(layer, layer + 1))[0] / (t.shape[1] * t.shape[2])).tolist()
 
     def _read(self, name: str, layers: slice = ALL) -> Array:
         """What was written down, in float64."""
         return self._now[name][layers].cpu().numpy().astype(np.float64)
 
-    def _squares(self, name: str) -> Array:
-        """(L, G) squares, summed over the batch where there is one per sample."""
-        squares = self._read(name) ** 2
-        return squares.sum(axis=-1) if squares.ndim > 2 else squares
+    def _squares(self, name: str, layers: slice = ALL) -> Array:
+        return self._read(name, layers) ** 2
 
     def _mean_db(self, layers: slice = ALL) -> Array:
         return self._read("db", layers) ** 2 / self._spec.layer_widths[layers].astype(float)[:, None]
@@ -200,7 +210,7 @@ class Ledger:
             if unsafe and not self._careful:
                 return None
             rows["correlation"] = self._filled("correlation", pairs)
-            rows["saturated"] = self._read("flags").sum(axis=-1) / (b * widths)
+            rows["saturated"] = self._read("flags") / (b * widths)
             rows["dead"] = 1.0 - self._read("alive") / widths
             self._scale_gradients(rows)
         return {name: np.ascontiguousarray(values.T) for name, values in rows.items()}
