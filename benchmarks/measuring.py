@@ -117,7 +117,7 @@ def growth(dtype: str = "float32") -> list[tuple[str, float]]:
         runs = []
         for fields in (small, large):
             networks = fields.pop("networks")
-            run = measured(gc.Spec(activation="tanh", **fields), networks, dtype)
+            run = measured(gc.Spec(activation="tanh").replace(**fields), networks, dtype)
             run()
             runs.append(min(seconds(run) for _ in range(3)))
         rows.append((name, math.log(runs[1] / runs[0]) / math.log(4.0)))
