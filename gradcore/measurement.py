@@ -159,8 +159,10 @@ def measure(
     """Measure real torch networks of a Spec.
 
     ``networks`` is a number or a range of indices: network i depends on (spec, seed, i, dtype) only, so runs can be
-    chunked, resumed and merged. ``dtype`` is the networks'; statistics are float64. Gradients are rescaled at every
-    layer, so 1e-120 is measured as such; ``Measurement.plain`` shows what ordinary autograd would.
+    chunked, resumed and merged; its numbers are the same bits on any number of threads. ``dtype`` is the networks';
+    statistics are float64 (of float32 networks, to about 1e-6). Gradients are rescaled at every layer, so 1e-120 is
+    measured as such; ``Measurement.plain`` shows what ordinary autograd would. On another ``device`` ("cuda") the
+    weights, inputs and cotangents are still drawn on the CPU: its numbers differ by the roundoff of its sums.
 
     ``sampler="exact"`` measures other networks of the same joint law without forming a weight matrix, in B^2 n
     operations a layer instead of B n^2 (source: ``gradcore.measure.conditioning``): for independent Gaussian weights
@@ -168,18 +170,20 @@ def measure(
     float32 and float64. Its networks are not those of ``Spec.build``, its signals have no float range where the network
     is homogeneous (no bias, no norm), and ``Measurement.plain`` has nothing to run.
 
-    ``progress(done, total)`` is called after each network. ``on_layer(done, total)`` is called within each network:
-    between its layers as they are built, run forward, differentiated and run backward (total = 4 L; 2 L for "exact",
-    which only runs forward and backward; a broken network stops early), while a very large matrix is drawn, and every
-    0.1 s of waiting for a free core. Both are called on the caller's thread, for one network after the other. An
-    exception from either cancels the run and passes through; neither changes a number. Raises SpecError,
-    UnsupportedError.
+    ``progress(done, total)`` is called after each network, ``on_layer(done, total)`` within each network: as its layers
+    are drawn, run forward, differentiated and run backward (total = 4 L; 2 L for "exact", which only runs forward and
+    backward; a broken network may stop early), and at least every 0.1 s. Both are called in the caller's thread,
+    network after network, also where several run at once. An exception from either cancels the run and passes through;
+    neither changes a number.
+
+    Weights are kept for the backward pass, or drawn twice where memory does not suffice for that. Raises SpecError,
+    UnsupportedError (also where the run does not fit into the free memory, naming the GiB).
     """
     if not isinstance(spec, Spec):
         raise SpecError("spec", spec, "a gradcore.Spec", "Make one with gradcore.Spec(...).")
     if not isinstance(sampler, str) or sampler not in SAMPLERS:
         raise SpecError("sampler", sampler, "one of " + ", ".join(f'"{name}"' for name in SAMPLERS))
-    from gradcore.measure.dense import network_indices
+    from gradcore.measure.arguments import network_indices
 
     module, function = SAMPLERS[sampler]
     indices = network_indices(networks)

@@ -19,7 +19,7 @@ import gradcore as gc
 from gradcore import cli
 from gradcore.activations import ACTIVATIONS
 from gradcore.initializers import INITIALIZERS
-from gradcore.measure import conditioning, dense, exact
+from gradcore.measure import conditioning, exact, memory, turns
 from gradcore.measurement import QUANTITIES, SHARES
 from gradcore.theory import sampler
 
@@ -391,6 +391,7 @@ def test_same_bits_in_any_chunk_on_any_number_of_threads(fields, dtype, monkeypa
     try:
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
+            monkeypatch.setattr(turns, "CORES", threads)
             identical(exactly(spec, 7, dtype=dtype, on_layer=lambda done, total: None), whole)
             assert torch.get_num_threads() == threads
     finally:
@@ -417,14 +418,14 @@ def left_as_it_was():
     threads, alive = torch.get_num_threads(), threading.active_count()
     yield
     assert torch.get_num_threads() == threads and threading.active_count() == alive
-    assert dense._queue == []
+    assert turns._queue == []
 
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_callbacks_one_network_after_the_other(threads, monkeypatch):
     monkeypatch.setattr(exact, "THREADED", 0)
     monkeypatch.setattr(exact, "MOST_TOGETHER", 2)
-    monkeypatch.setattr(exact, "_thread_count", lambda: threads)
+    monkeypatch.setattr(turns, "CORES", threads)
     seen, caller = [], threading.get_ident()
 
     def note(kind):
@@ -448,7 +449,7 @@ def test_callbacks_one_network_after_the_other(threads, monkeypatch):
 def test_cancelled_anywhere_and_resumed(at, threads, monkeypatch):
     monkeypatch.setattr(exact, "THREADED", 0)
     monkeypatch.setattr(exact, "MOST_TOGETHER", 2)
-    monkeypatch.setattr(exact, "_thread_count", lambda: threads)
+    monkeypatch.setattr(turns, "CORES", threads)
     spec, calls = gc.Spec(depth=3, width=16, batch_size=4), iter(range(at, -1, -1))
 
     def stop(done, total):
@@ -462,7 +463,7 @@ def test_cancelled_anywhere_and_resumed(at, threads, monkeypatch):
 
 def test_what_breaks_in_a_worker_reaches_the_caller(monkeypatch):
     monkeypatch.setattr(exact, "THREADED", 0)
-    monkeypatch.setattr(exact, "_thread_count", lambda: 2)
+    monkeypatch.setattr(turns, "CORES", 2)
 
     def broken(self, d, batch):
         raise ZeroDivisionError("here")
@@ -499,7 +500,7 @@ def test_what_it_cannot_measure_is_refused_in_words(fields, options, words):
 
 
 def test_a_network_that_does_not_fit_is_refused_with_its_size(monkeypatch):
-    monkeypatch.setattr(exact, "available_memory", lambda: 3e9)
+    monkeypatch.setattr(memory, "available", lambda: 3e9)
     with pytest.raises(gc.UnsupportedError, match=r"takes 6\.7 GiB, and 2\.8 GiB are free"):
         exactly(gc.Spec(depth=1000, width=65536, batch_size=8, init="kaiming_normal"), dtype="float32")
 

@@ -30,7 +30,7 @@ from gradcore.activations import ACTIVATIONS
 from gradcore.export import script, torch_code
 from gradcore.fields import LOSSES
 from gradcore.initializers import INITIALIZERS
-from gradcore.measure.dense import one_intra_op_thread
+from gradcore.measure.turns import one_intra_op_thread
 from gradcore.normalization import NORMALIZATIONS
 from gradcore.residual import RESIDUALS
 from gradcore.theory.critical import bias_variances, weight_variances

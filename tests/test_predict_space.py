@@ -198,6 +198,7 @@ CORNERS = {
     "one class": {"depth": 3, "width": (8, 8, 1), "loss": "cross_entropy"},
     "constant without weights": {"depth": 1, "width": 2, "init": "constant", "gain": 0},
     "vanishing constant": {"depth": 5, "init": "constant", "gain": 1e-30, "loss": "cross_entropy"},
+    "saturating constant": {"depth": 5, "init": "constant", "width": 10**9, "activation": "erf", "loss": "mse"},
     "exploding eye": {"depth": 5, "init": "eye", "gain": 1e30},
 }
 CORNERS |= {

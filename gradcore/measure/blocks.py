@@ -8,20 +8,14 @@ an inner layer is passed.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-import torch
 from torch import Tensor
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from gradcore.measure.network import Network
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One weight layer on a batch, (B, n) each: ``x`` what W multiplies, ``seen`` what activation (and norm before
+    """One weight layer on a batch, (..., B, n) each: ``x`` what W multiplies, ``seen`` what activation (and norm before
     it) acts on, ``z`` the signal that it leaves."""
 
     x: Tensor
@@ -39,19 +33,34 @@ class Pulled:
     held: Tensor | None = None
 
 
-def times(delta: Tensor, weight: Tensor) -> Tensor:
-    """delta W, half precisions summed in float32 as torch sums them; its own loop takes 40 times as long."""
-    if weight.dtype in (torch.bfloat16, torch.float16):
-        return (delta.float() @ weight.float()).to(weight.dtype)
-    return delta @ weight
+class Forward(Protocol):
+    """What a block needs of a network: unit l = index + 1 is phi(norm(.)) or norm(phi(.)) between two weight layers."""
+
+    inner: list[bool]
+    alpha: float
+
+    def unit(self, index: int, z: Tensor) -> Tensor:
+        """The unit on ``z``."""
+        ...
+
+    def linear(self, index: int, x: Tensor) -> Tensor:
+        """W x + b of layer ``index``."""
+        ...
 
 
-def through(unit: Callable[[Tensor], Tensor], z: Tensor, delta: Tensor) -> Tensor:
-    """J^T delta of a unit at z, by torch's own backward."""
-    leaf = z.detach().requires_grad_(True)
-    with torch.enable_grad():
-        x = unit(leaf)
-    return torch.autograd.grad(x, leaf, delta)[0]
+class Backward(Protocol):
+    """What a block needs of a network that has been run."""
+
+    inner: list[bool]
+    alpha: float
+
+    def pull_unit(self, index: int, delta: Tensor) -> Tensor:
+        """J^T delta of the unit where it was run."""
+        ...
+
+    def times(self, delta: Tensor, index: int) -> Tensor:
+        """delta W of layer ``index``."""
+        ...
 
 
 class Block:
@@ -59,56 +68,55 @@ class Block:
 
     acts_below = True  # the activation of layer l acts on z^l on the way to layer l + 1, not inside layer l
 
-    def run(self, net: Network, index: int, signals: list[Tensor]) -> Layer:
+    def run(self, net: Forward, index: int, signals: list[Tensor]) -> Layer:
         """Layer ``index`` > 0 after the ``signals`` below it."""
         x = net.unit(index - 1, signals[-1])
-        z = net.linears[index](x)
+        z = net.linear(index, x)
         return Layer(x, z, z)
 
-    def pull(self, net: Network, index: int, layers: list[Layer], delta: Tensor, held: Tensor | None) -> Pulled:
+    def pull(self, net: Backward, index: int, delta: Tensor, held: Tensor | None) -> Pulled:
         """The cotangents below layer ``index`` > 0."""
-        sent = net.back(index, delta)
-        return Pulled(delta, 1.0, net.back_unit(index - 1, layers[index - 1].z, sent))
+        sent = net.times(delta, index)
+        return Pulled(delta, 1.0, net.pull_unit(index - 1, sent))
 
 
 class Identity(Block):
     """h' = h + alpha (W u + b), u = phi(norm(h)) or norm(phi(h))."""
 
-    def run(self, net: Network, index: int, signals: list[Tensor]) -> Layer:
+    def run(self, net: Forward, index: int, signals: list[Tensor]) -> Layer:
         x = net.unit(index - 1, signals[-1])
-        z = signals[-1] + net.alpha * net.linears[index](x)
+        z = signals[-1] + net.alpha * net.linear(index, x)
         return Layer(x, z, z)
 
-    def pull(self, net: Network, index: int, layers: list[Layer], delta: Tensor, held: Tensor | None) -> Pulled:
-        sent = net.alpha * net.back(index, delta)
-        below = net.back_unit(index - 1, layers[index - 1].z, sent)
+    def pull(self, net: Backward, index: int, delta: Tensor, held: Tensor | None) -> Pulled:
+        sent = net.alpha * net.times(delta, index)
+        below = net.pull_unit(index - 1, sent)
         return Pulled(delta, net.alpha, delta + below)
 
 
 class TwoLayer(Identity):
     """h' = h + alpha (W2 phi(W1 u) + b), u = phi(norm(h)) or norm(phi(h)); the inner layer's signal is W1 u."""
 
-    def run(self, net: Network, index: int, signals: list[Tensor]) -> Layer:
+    def run(self, net: Forward, index: int, signals: list[Tensor]) -> Layer:
         if net.inner[index]:
             x = net.unit(index - 1, signals[-1])
-            z = net.linears[index](x)
+            z = net.linear(index, x)
             return Layer(x, z, z)
         if not net.inner[index - 1]:
             return super().run(net, index, signals)
         x = net.unit(index - 1, signals[-1])
-        z = signals[-2] + net.alpha * net.linears[index](x)
+        z = signals[-2] + net.alpha * net.linear(index, x)
         return Layer(x, z, z)
 
-    def pull(self, net: Network, index: int, layers: list[Layer], delta: Tensor, held: Tensor | None) -> Pulled:
-        z = layers[index - 1].z
+    def pull(self, net: Backward, index: int, delta: Tensor, held: Tensor | None) -> Pulled:
         if net.inner[index]:
             assert held is not None
-            below = net.back_unit(index - 1, z, net.back(index, delta))
+            below = net.pull_unit(index - 1, net.times(delta, index))
             return Pulled(delta, 1.0, held + below)
         if not net.inner[index - 1]:
-            return super().pull(net, index, layers, delta, held)
-        sent = net.alpha * net.back(index, delta)
-        return Pulled(delta, net.alpha, net.back_unit(index - 1, z, sent), delta)
+            return super().pull(net, index, delta, held)
+        sent = net.alpha * net.times(delta, index)
+        return Pulled(delta, net.alpha, net.pull_unit(index - 1, sent), delta)
 
 
 class PostActivation(Block):
@@ -116,14 +124,14 @@ class PostActivation(Block):
 
     acts_below = False
 
-    def run(self, net: Network, index: int, signals: list[Tensor]) -> Layer:
+    def run(self, net: Forward, index: int, signals: list[Tensor]) -> Layer:
         h = signals[-1]
-        seen = net.linears[index](h)
+        seen = net.linear(index, h)
         return Layer(h, seen, h + net.alpha * net.unit(index - 1, seen))
 
-    def pull(self, net: Network, index: int, layers: list[Layer], delta: Tensor, held: Tensor | None) -> Pulled:
-        sent = net.back_unit(index - 1, layers[index].seen, delta)
-        return Pulled(sent, net.alpha, delta + net.alpha * net.back(index, sent))
+    def pull(self, net: Backward, index: int, delta: Tensor, held: Tensor | None) -> Pulled:
+        sent = net.pull_unit(index - 1, delta)
+        return Pulled(sent, net.alpha, delta + net.alpha * net.times(sent, index))
 
 
 class ResNetV1(Block):
@@ -131,14 +139,14 @@ class ResNetV1(Block):
 
     acts_below = False
 
-    def run(self, net: Network, index: int, signals: list[Tensor]) -> Layer:
+    def run(self, net: Forward, index: int, signals: list[Tensor]) -> Layer:
         h = signals[-1]
-        seen = h + net.alpha * net.linears[index](h)
+        seen = h + net.alpha * net.linear(index, h)
         return Layer(h, seen, net.unit(index - 1, seen))
 
-    def pull(self, net: Network, index: int, layers: list[Layer], delta: Tensor, held: Tensor | None) -> Pulled:
-        sent = net.back_unit(index - 1, layers[index].seen, delta)
-        return Pulled(sent, net.alpha, sent + net.alpha * net.back(index, sent))
+    def pull(self, net: Backward, index: int, delta: Tensor, held: Tensor | None) -> Pulled:
+        sent = net.pull_unit(index - 1, delta)
+        return Pulled(sent, net.alpha, sent + net.alpha * net.times(sent, index))
 
 
 BLOCKS: dict[str, Block] = {

@@ -17,21 +17,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gradcore.errors import SpecError, UnsupportedError
+from gradcore.errors import UnsupportedError
+from gradcore.measure import memory as room
+from gradcore.measure import pool, turns
+from gradcore.measure.arguments import check_arguments
 from gradcore.measure.blocks import Layer, Pulled
 from gradcore.measure.conditioning import Draws, batch_of, log_square, shifted
-from gradcore.measure.dense import LOGS, SHARES, _check_device
-from gradcore.measure.machine import available_memory
+from gradcore.measure.ledger import LOGS, SHARES
 from gradcore.measure.network import (
     WEIGHTS,
-    check_dtype,
-    check_index,
-    check_supported_norm,
+    check_supported,
     draw_cotangent,
     draw_inputs,
 )
 from gradcore.measure.network_in_law import Network, Plan, kept_entries
-from gradcore.measure.several import each_in_order
 from gradcore.measure.steps import Steps
 
 if TYPE_CHECKING:
@@ -45,9 +44,6 @@ ROOM = 8  # powers of two that a signal or cotangent may be away from size 1 bef
 REGISTERS = 32  # floats: two of the widest vector registers, which torch fills at a time
 SIDE_BY_SIDE, MOST_TOGETHER = 2**16, 16  # entries of a layer over networks side by side, and networks, at most
 THREADED = 4096  # entries of a layer from which two threads are faster than one
-
-
-NOWHERE = Layer(*[torch.empty(0)] * 3)  # what the blocks read of a layer's past, kept by the units instead
 
 
 class _Sweep:
@@ -73,9 +69,9 @@ class _Sweep:
         signals = [torch.stack(inputs).to(plan.device)]
         for index in range(last + 1):
             if index:
-                layer = net.block.run(net, index, signals)  # type: ignore[arg-type]
+                layer = net.block.run(net, index, signals)
             else:
-                z = net.linears[0](signals.pop())
+                z = net.linear(0, signals.pop())
                 layer = Layer(z, z, z)
             if index == (last if net.block.acts_below else 0):  # no unit of the network's own sees this signal
                 net.shares[:, :, index] = net.unit_at(index, layer.seen)[0].shares(plan.small)
@@ -116,7 +112,6 @@ class _Sweep:
 
     def _backward(self, delta: Tensor, exponents: Array) -> None:
         held, net = None, self.net
-        below = [NOWHERE] * self.spec.depth
         for index in range(self.spec.depth - 1, -1, -1):
             batch = batch_of(delta)
             size = own = batch.log_size - math.log(delta[0].numel())
@@ -129,7 +124,7 @@ class _Sweep:
             net.sent = (delta, batch)
             pulled = Pulled(delta, 1.0, delta)
             if index:
-                pulled = net.block.pull(net, index, below, delta, held)  # type: ignore[arg-type]
+                pulled = net.block.pull(net, index, delta, held)
             self._parameters(index, pulled.scale, exponents)
             net.layers[index].release()
             delta, held = pulled.delta, pulled.held
@@ -181,7 +176,7 @@ def check_exact(spec: Spec, dtype: str) -> None:
             "so many samples see the whole weight matrix, and nothing of it is left undrawn",
             f'batch_size up to {most:,}; sampler "dense"',
         )
-    check_supported_norm(spec)
+    check_supported(spec)
 
 
 def memory(spec: Spec, dtype: str = "float64", networks: int = 1) -> int:
@@ -212,24 +207,21 @@ def _together(spec: Spec, dtype: str, device: str) -> int:
     return int(np.clip(SIDE_BY_SIDE // sizes.max(), 1, MOST_TOGETHER))
 
 
-def _thread_count() -> int:
-    return torch.get_num_threads()
-
-
 def _split(spec: Spec, dtype: str, device: str, networks: int) -> tuple[int, int]:
-    """(networks side by side, threads): as many threads as the caller lets torch have, and what memory allows."""
+    """(networks side by side, threads): as many threads as cores, and what memory allows."""
     together = _together(spec, dtype, device)
-    threads = min(_thread_count(), -(-networks // together))
+    threads = min(turns.CORES if device == "cpu" else 1, -(-networks // together))
     if spec.batch_size * float(np.mean(spec.layer_widths)) * min(together, networks) < THREADED:
         threads = 1
-    free = available_memory()
+    known = room.available()
+    free = math.inf if known is None else room.FREE_SHARE * known
     while together * threads > 1 and memory(spec, dtype, together * threads) > free:
         together, threads = (together, threads - 1) if threads > 1 else (together - 1, 1)
     needed = memory(spec, dtype, 1)
     if needed > free:
         raise UnsupportedError(
             f"a matrix-free network of {spec.batch_size:,} x {float(np.sum(spec.layer_widths)):.3g} activations",
-            f"it takes {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free",
+            f"it takes {needed / 2**30:.1f} GiB, and {(known or 0.0) / 2**30:.1f} GiB are free",
             "fewer samples, layers or units, or float32; predict needs no activations at all",
         )
     return together, threads
@@ -245,21 +237,18 @@ def measure_exact(
     on_layer: Callable[[int, int], Any] | None = None,
 ) -> dict[str, Array]:
     """The statistics of these networks in law, each (networks, L); the arguments as ``dense.measure_networks``."""
-    check_dtype(dtype)
-    check_index("seed", seed)
-    _check_device(device)
-    for name, callback in (("progress", progress), ("on_layer", on_layer)):
-        if callback is not None and not callable(callback):
-            raise SpecError(name, callback, "None or a function of (done, total)")
+    check_arguments(dtype, seed, device, progress, on_layer)
     check_exact(spec, dtype)
     together, threads = _split(spec, dtype, device, len(indices))
     plan = Plan(spec, dtype, device)
 
-    def several(networks: tuple[int, ...], steps: Steps) -> dict[str, Array]:
-        return _Sweep(plan, seed, networks, steps).rows
+    def worker() -> pool.Work:
+        return lambda networks, steps: _Sweep(plan, seed, networks, steps).rows
 
     groups = [indices[start : start + together] for start in range(0, len(indices), together)]
-    found = each_in_order(several, groups, PASSES * spec.depth, threads, progress, on_layer)
+    total = PASSES * spec.depth
+    teller = pool.Teller(len(indices), total, progress, on_layer)
+    found = pool.run(groups, worker, min(threads, len(groups)), teller, total)
     return {name: np.concatenate([rows[name] for rows in found]) for name in (*LOGS, *SHARES)}
 
 

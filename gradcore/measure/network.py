@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from gradcore.errors import SpecError, UnsupportedError
-from gradcore.measure.blocks import BLOCKS, Layer, through, times
+from gradcore.measure.blocks import BLOCKS, Layer
+from gradcore.measure.drawing import Laws
 from gradcore.measure.steps import Steps
 from gradcore.normalization import NORMALIZATIONS
 from gradcore.residual import inner_layers
-from gradcore.theory.critical import resolve_gain
 from gradcore.theory.inputs import digits_batch
 
 if TYPE_CHECKING:
@@ -93,13 +93,9 @@ class Network(nn.Module):
         norm = self.norms[index]
         return norm(activation(z)) if self.norm_after else activation(norm(z))
 
-    def back(self, index: int, delta: Tensor) -> Tensor:
-        """W^T delta of layer l = index + 1, sample by sample: (B, fan_in)."""
-        return times(delta, cast(Tensor, self.linears[index].weight))
-
-    def back_unit(self, index: int, z: Tensor, delta: Tensor) -> Tensor:
-        """The cotangent of z whose ``unit`` has cotangent delta."""
-        return through(lambda at: self.unit(index, at), z, delta)
+    def linear(self, index: int, x: Tensor) -> Tensor:
+        """W x + b of layer l = index + 1."""
+        return self.linears[index](x)
 
     def layer(self, index: int, x: Tensor, signals: list[Tensor]) -> Layer:
         """Layer l = index + 1 on the batch ``x`` (B, input_width) after the signals below it (the last two suffice)."""
@@ -134,16 +130,15 @@ def make_norm(spec: Spec, width: int) -> nn.Module | None:
     return module
 
 
-def check_supported_norm(spec: Spec) -> None:
-    """Whether torch runs this norm on this batch. Raises UnsupportedError."""
+def check_supported(spec: Spec) -> None:
+    """Raise UnsupportedError for what torch refuses to run."""
     if spec.norm == "batch" and spec.batch_size < 2:
         raise UnsupportedError(
             "batch norm with one sample", "torch refuses it: there is no variance over the batch", "batch_size >= 2"
         )
 
 
-def _check_supported(spec: Spec) -> None:
-    check_supported_norm(spec)
+def _check_size(spec: Spec) -> None:
     weights = float(np.sum(spec.fan_ins.astype(float) * spec.layer_widths))
     if weights * 8 > 16e9:
         raise UnsupportedError(
@@ -159,24 +154,16 @@ def build(spec: Spec, seed: int = 0, network: int = 0, dtype: str = "float64", s
     check_dtype(dtype)
     check_index("seed", seed)
     check_index("network", network)
-    _check_supported(spec)
+    check_supported(spec)
+    _check_size(spec)
     steps = steps or Steps()
     model = Network(spec, draw_dtype(dtype), steps)
-    draws = generator(seed, network, WEIGHTS)
-    gains = resolve_gain(spec).multipliers
+    draws, laws = generator(seed, network, WEIGHTS), Laws(spec)
     with torch.no_grad():
-        for module, gain, inner in zip(model.linears, gains.tolist(), model.inner, strict=True):
+        for layer, module in enumerate(model.linears):
             linear = cast(nn.Linear, module)
-            spec.init_entry.fill(torch, steps.to_fill(linear.weight), gain, spec.init_slope, spec.sparsity, draws)
-            if inner:
-                linear.bias.zero_()
-            elif spec.bias_std == "default":
-                bound = 1.0 / math.sqrt(linear.in_features)
-                linear.bias.uniform_(-bound, bound, generator=draws)
-            elif spec.bias_std:
-                linear.bias.normal_(0.0, float(spec.bias_std), generator=draws)
-            else:
-                linear.bias.zero_()
+            laws.fill_weight(layer, linear.weight, draws, steps)
+            laws.fill_bias(layer, linear.bias, draws)
             linear.to(DTYPES[dtype])
             steps.next()
     return model if DTYPES[dtype] == draw_dtype(dtype) else model.to(DTYPES[dtype])

@@ -5,7 +5,6 @@ networks, ``conditioning`` stands in place of the weight matrices. Arrays are (S
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -136,17 +135,15 @@ class Network:
         fans = zip(plan.stds, spec.fan_ins.tolist(), spec.layer_widths.tolist(), strict=True)
         self.store = Store(draws, kept_entries(spec), 3 * spec.depth)
         self.layers = [GaussianLayer(std, fan_in, width, draws, self.store) for std, fan_in, width in fans]
-        self.linears = [self._biased(index) for index in range(spec.depth)]
         self.units: dict[int, Unit] = {}
         self.shares = np.full((2, len(draws.generators), spec.depth), math.nan)
         self.sent: tuple[Tensor, Batch] | None = None  # what was last sent back
         self._norms: dict[int, torch.nn.Module | None] = {}
 
-    def _biased(self, index: int) -> Callable[[Tensor], Tensor]:
-        layer, plan = self.layers[index], self.plan
-        if plan.inner[index] or not plan.spec.bias_std:
-            return layer
-        return lambda x: layer(x) + self._bias(index)
+    def linear(self, index: int, x: Tensor) -> Tensor:
+        """W x + b of layer l = index + 1."""
+        z = self.layers[index](x)
+        return z if self.inner[index] or not self.plan.spec.bias_std else z + self._bias(index)
 
     def _bias(self, index: int) -> Tensor:
         std, width = self.plan.bias_stds[index], int(self.plan.spec.layer_widths[index])
@@ -172,11 +169,11 @@ class Network:
             self._norms[width] = _OneBatch(norm) if norm is not None and plan.spec.norm == "batch" else norm
         return Unit.of(plan, None if plan.inner[index] else self._norms[width], z)
 
-    def back_unit(self, index: int, z: Tensor, delta: Tensor) -> Tensor:
+    def pull_unit(self, index: int, delta: Tensor) -> Tensor:
         """The cotangent below the unit of layer l = index + 1, which ran before."""
         return self.units.pop(index).pull(delta)
 
-    def back(self, index: int, delta: Tensor) -> Tensor:
+    def times(self, delta: Tensor, index: int) -> Tensor:
         """W^T delta of layer l = index + 1; what was sent is kept for the parameters' gradients."""
         if self.sent is None or self.sent[0] is not delta:
             self.sent = (delta, batch_of(delta))

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from gradcore.measure.dense import log_mean_square, one_intra_op_thread
 from gradcore.measure.network import Network, build, check_dtype, draw_cotangent, draw_inputs
+from gradcore.measure.statistics import log_mean_square
+from gradcore.measure.turns import one_intra_op_thread
 
 if TYPE_CHECKING:
     from gradcore.spec import Spec

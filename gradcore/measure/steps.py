@@ -15,12 +15,24 @@ class Steps:
     """What of one network is done. Both calls reach ``on_layer(done, total)``, whose exception ends the measurement."""
 
     def __init__(self, on_layer: Callable[[int, int], Any] | None = None, total: int = 0) -> None:
-        self._on_layer, self._done, self._total = on_layer, 0, total
+        self._on_layer, self._done, self._total, self._repeated = on_layer, 0, total, 0
+
+    @property
+    def done(self) -> int:
+        """How many steps are done."""
+        return self._done
 
     def next(self) -> None:
         """One more step is done."""
-        self._done += 1
+        if self._repeated:
+            self._repeated -= 1
+        else:
+            self._done += 1
         self.beat()
+
+    def repeat(self) -> None:
+        """What was done is done once more: its steps do not count again."""
+        self._repeated = self._done
 
     def beat(self) -> None:
         """A step, or the wait for one, goes on."""

@@ -316,6 +316,8 @@ class ConstantField:
         """The same at layer 1 of a batch of digits, whose Gram matrix is known entry by entry."""
         x = digits_batch(self.spec.batch_size, self.spec.input_rms)
         top, b = float(common.log.max()), self.spec.batch_size
+        if top == -math.inf:
+            return 0.0, -math.inf
         delta = (common.sign * np.exp(common.log - top)).ravel()
         gram = np.outer(delta, delta) * (x @ x.T) / x.shape[1]
         total = float(gram.sum() - np.trace(gram)) / max(b * (b - 1), 1)

@@ -1,0 +1,243 @@
+"""What is measured of a group of networks, layer by layer: sums written down on the way, logarithms taken at the end.
+
+Every number of a network is a function of that network alone. A quick sum holds within the range of its precision (see
+``statistics.Range``); one outside is computed again by the careful functions of ``statistics``, which needs the tensor:
+at once if the ledger is ``careful``, else ``rows`` is None at the end and the group is to be run again, carefully.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gradcore.measure import statistics
+from gradcore.measure.statistics import LN2, RANGES
+
+if TYPE_CHECKING:
+    from gradcore.spec import Spec
+
+Array = np.ndarray
+LOGS = ("log_q", "log_p", "log_g", "log_dw", "log_db")
+SHARES = ("correlation", "saturated", "dead")
+ALL = slice(None)
+norm = torch.linalg.vector_norm
+
+
+ROW = 4096  # entries that are summed one after another in the networks' own precision: an error of 1e-6 in float32
+
+
+def _norms(t: Tensor, out: Tensor) -> None:
+    """The root of the sum of squares of each slice (G, i, j), by rows that are joined where they are short."""
+    rows = t.shape[1]
+    while rows % 2 == 0 and 2 * (t.shape[1] // rows) * t.shape[2] <= ROW:
+        rows //= 2
+    if rows == 1:
+        norm(t.flatten(1), dim=1, out=out)
+    else:
+        norm(norm(t.reshape(len(t), rows, -1), dim=2), dim=1, out=out)
+
+
+class Ledger:
+    """The numbers of one group of at most ``size`` networks at a time. Tensors handed in are (G, B, n)."""
+
+    def __init__(self, spec: Spec, size: int, kind: torch.dtype, device: str) -> None:
+        self._spec, self._kind = spec, kind
+        self._range = RANGES[kind]
+        batch = spec.batch_size
+        few = batch * (spec.layer_widths.astype(float) + spec.fan_ins) < spec.layer_widths.astype(float) * spec.fan_ins
+        self._few = few[:, None]  # where two Gram matrices are fewer numbers than the weight gradient
+        self._by_grams: list[bool] = few.tolist()
+        self._weights = spec.layer_widths.astype(float)[:, None] * spec.fan_ins.astype(float)[:, None]
+        self._flags = torch.empty(0)
+        names = ("z", "x", "delta", "flags", "sums", "alive", "dw", "db", "trace_x", "trace_d")
+        self._all = {name: torch.zeros(spec.depth, size, dtype=kind, device=device) for name in names}
+
+    @property
+    def tame_delta(self) -> int:
+        """Binary orders within which a cotangent is left as it is."""
+        return self._range.tame_delta
+
+    def open(self, networks: int, careful: bool) -> None:
+        """Begin a group."""
+        depth = self._spec.depth
+        self._count, self._careful = networks, careful
+        self._now = {name: whole[:, :networks] for name, whole in self._all.items()}
+        self._grams: list[Tensor | None] = [None] * depth
+        self._x: list[Tensor | None] = [None] * depth
+        self._scaled_x = np.zeros((depth, networks))  # exponents of two taken out of x
+        self._fixed: dict[tuple[str, int, int], float] = {}
+        self._scale = np.zeros((depth, networks))  # exponents of two taken out of the cotangents
+        self._log_g = np.full((depth, networks), math.nan)
+        self._factor = np.full(depth, math.nan)  # ln of the square of what else multiplies them at the weights
+        self._ended = np.full(networks, -1)  # the layer at and below which nothing is a number
+
+    # --- forwards ---------------------------------------------------------------------------------------------
+
+    def forward(self, layer: int, x: Tensor, z: Tensor) -> None:
+        """Layer ``layer`` has made z of x."""
+        now = self._now
+        x, z = statistics.widened(x), statistics.widened(z)
+        _norms(z, now["z"][layer])
+        _norms(x, now["x"][layer])
+        norm(z.sum(dim=1), dim=1, out=now["sums"][layer])
+        if self._careful:
+            for g, mean in enumerate(self._means("z", layer, z)):
+                if not self._range.low < mean < self._range.high:
+                    self._fixed["log_q", layer, g] = statistics.log_mean_square(z[g])
+                    self._fixed["correlation", layer, g] = statistics.correlation(z[g])
+            x = self._tamed(layer, x)
+        self._x[layer] = x
+        if self._by_grams[layer]:
+            self._grams[layer] = gram = statistics.product(x, x.mT)
+            torch.sum(gram.diagonal(dim1=1, dim2=2), dim=1, out=now["trace_x"][layer])
+
+    def _tamed(self, layer: int, x: Tensor) -> Tensor:
+        logs = []
+        for g, mean in enumerate(self._means("x", layer, x)):
+            if self._range.low < mean < self._range.high:
+                logs.append(math.log(mean))
+            else:
+                logs.append(statistics.log_mean_square(x[g]))
+                self._fixed["log_p", layer, g] = logs[-1]
+        powers = statistics.exponents(logs, self._range.tame_x)
+        self._scaled_x[layer] = powers
+        return statistics.divided(x, powers)
+
+    def shares(self, layer: int, slope: Tensor, small: float) -> None:
+        """The activation has slopes of these sizes; below ``small`` is saturated, 0 on the whole batch is dead."""
+        slope = statistics.widened(slope)
+        norm(slope.sum(dim=1), 0, dim=1, out=self._now["alive"][layer])
+        if self._flags.shape != slope.shape:
+            self._flags = torch.empty_like(slope)
+        torch.lt(slope, small, out=self._flags)  # quicker than as bool
+        torch.sum(self._flags.flatten(1), dim=1, out=self._now["flags"][layer])
+
+    # --- backwards --------------------------------------------------------------------------------------------
+
+    def sizes(self, layer: int, delta: Tensor) -> list[float]:
+        """ln of the mean square of each slice of the cotangent ``delta``, by which it may be divided."""
+        wide = statistics.widened(delta)
+        _norms(wide, self._now["delta"][layer])
+        low, high, count = self._range.low, self._range.high, delta.shape[1] * delta.shape[2]
+        means = [value * value / count for value in self._now["delta"][layer].tolist()]
+        return [math.log(m) if low < m < high else statistics.log_mean_square(delta[g]) for g, m in enumerate(means)]
+
+    def cotangent(self, layer: int, log_g: list[float], powers: list[int]) -> None:
+        """Its ln mean squares, and the exponents of two that have been taken out of it."""
+        self._scale[layer], self._log_g[layer] = powers, log_g
+
+    def end(self, layer: int, networks: Array) -> None:
+        """The backward pass of these networks has broken at ``layer``."""
+        self._ended[networks & (self._ended < 0)] = layer
+
+    @property
+    def ended(self) -> bool:
+        """Whether the backward pass of every network has broken."""
+        return bool((self._ended >= 0).all())
+
+    def parameters(self, layer: int, sent: Tensor, factor: float) -> None:
+        """The cotangent of W x + b is ``factor`` times ``sent``."""
+        self._factor[layer] = 2.0 * math.log(abs(factor)) if factor else -math.inf
+        now, sent, x, gram = self._now, statistics.widened(sent), self._x[layer], self._grams[layer]
+        assert x is not None
+        self._x[layer] = self._grams[layer] = None
+        sums = sent.sum(dim=1)
+        norm(sums, dim=1, out=now["db"][layer])
+        if gram is None:
+            _norms(statistics.product(sent.mT, x), now["dw"][layer])
+        else:
+            own = statistics.product(sent, sent.mT)
+            torch.sum(own.diagonal(dim1=1, dim2=2), dim=1, out=now["trace_d"][layer])
+            torch.sum(own.mul_(gram).flatten(1), dim=1, out=now["dw"][layer])
+        if self._careful:
+            here = slice(layer, layer + 1)
+            for g, (whole, mean) in enumerate(zip(self._whole_dw(here)[0], self._mean_db(here)[0], strict=True)):
+                if not whole:
+                    self._fixed["log_dw", layer, g] = statistics.log_product(sent[g], x[g])
+                if not self._range.low < mean < self._range.high:
+                    self._fixed["log_db", layer, g] = statistics.log_mean_square(sums[g])
+
+    # --- the numbers ------------------------------------------------------------------------------------------
+
+    def _means(self, name: str, layer: int, t: Tensor) -> list[float]:
+        return (self._squares(name, slice(layer, layer + 1))[0] / (t.shape[1] * t.shape[2])).tolist()
+
+    def _read(self, name: str, layers: slice = ALL) -> Array:
+        """What was written down, in float64."""
+        return self._now[name][layers].cpu().numpy().astype(np.float64)
+
+    def _squares(self, name: str, layers: slice = ALL) -> Array:
+        return self._read(name, layers) ** 2
+
+    def _mean_db(self, layers: slice = ALL) -> Array:
+        return self._read("db", layers) ** 2 / self._spec.layer_widths[layers].astype(float)[:, None]
+
+    def _whole_dw(self, layers: slice = ALL) -> Array:
+        """(L, G) whether the quick sum of the weight gradient holds."""
+        limits, raw = self._range, self._read("dw", layers)
+        d, y = self._read("trace_d", layers), self._read("trace_x", layers)
+        with np.errstate(all="ignore"):
+            mean = raw * raw / self._weights[layers]
+            direct = (limits.low < mean) & (mean < limits.high)
+            enough = raw > limits.cancelled * d * y / self._spec.batch_size
+            whole = enough & (np.minimum(d, y) > limits.low) & (np.maximum(d, y) < limits.high) & np.isfinite(raw)
+        return np.where(self._few[layers], whole, direct)
+
+    def rows(self) -> dict[str, Array] | None:
+        """Every statistic, (G, L) each, or None where a quick sum did not hold and the ledger was not careful."""
+        if not self._careful and (self._ended >= 0).any():
+            return None
+        widths, b = self._spec.layer_widths.astype(float)[:, None], float(self._spec.batch_size)
+        fans = self._spec.fan_ins.astype(float)[:, None]
+        with np.errstate(all="ignore"):
+            q = self._squares("z") / (b * widths)
+            p = self._squares("x") / (b * fans)
+            own = q * widths
+            pairs = (self._squares("sums") - b * own) / (b * (b - 1.0)) / own if b > 1.0 else own * math.nan
+            rows = {
+                "log_q": self._logs("log_q", q),
+                "log_p": self._logs("log_p", p),
+                "log_g": self._log_g,
+                "log_dw": self._log_dw(),
+                "log_db": self._logs("log_db", self._mean_db()),
+            }
+            tame = 2.0 * LN2 * (self._range.tame_x + 0.5)
+            unsafe = any(np.isnan(v).any() for v in rows.values()) or bool((abs(rows["log_p"]) >= tame).any())
+            if unsafe and not self._careful:
+                return None
+            rows["correlation"] = self._filled("correlation", pairs)
+            rows["saturated"] = self._read("flags") / (b * widths)
+            rows["dead"] = 1.0 - self._read("alive") / widths
+            self._scale_gradients(rows)
+        return {name: np.ascontiguousarray(values.T) for name, values in rows.items()}
+
+    def _logs(self, name: str, means: Array, low: float | None = None, high: float | None = None) -> Array:
+        low, high = self._range.low if low is None else low, self._range.high if high is None else high
+        out = [math.log(m) if low < m < high else math.nan for m in means.ravel().tolist()]
+        return self._filled(name, np.array(out).reshape(means.shape))
+
+    def _filled(self, name: str, values: Array) -> Array:
+        """The values, those computed with care put in."""
+        for (which, layer, g), value in self._fixed.items():
+            if which == name:
+                values[layer, g] = value
+        return values
+
+    def _log_dw(self) -> Array:
+        raw = self._read("dw")
+        with np.errstate(all="ignore"):
+            squares = np.where(self._whole_dw(), np.where(self._few, raw, raw * raw), math.nan)
+        return self._logs("log_dw", squares, 0.0, math.inf) + 2.0 * LN2 * self._scaled_x
+
+    def _scale_gradients(self, rows: dict[str, Array]) -> None:
+        spec = self._spec
+        common = 2.0 * LN2 * self._scale + (self._factor - 2.0 * math.log(spec.batch_size))[:, None]
+        rows["log_dw"] = rows["log_dw"] + common - np.log(self._weights)
+        rows["log_db"] = rows["log_db"] + common
+        for g, layer in enumerate(self._ended.tolist()):
+            for name in ("log_g", "log_dw", "log_db"):
+                rows[name][: layer + 1, g] = math.nan
