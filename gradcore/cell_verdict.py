@@ -20,18 +20,20 @@ LOST = 100.0  # a step whose gradient's RMS differs by more than this cannot sha
 
 TEMPLATES = {
     "vanishing": (
-        "Gradients vanish in time: ×{factor} per step back in RMS (×{square} in mean square, between steps {start} and "
-        "{stop}); at that rate a hundredth is left after {reach} steps."
+        "Gradients vanish in time: ×{factor} per step back in RMS (×{square} in mean square, between steps {start} "
+        "and {stop}); at that rate a hundredth is left after {reach} steps."
     ),
     "exploding": (
-        "Gradients explode in time: ×{factor} per step back in RMS (×{square} in mean square, between steps {start} and "
-        "{stop}); at that rate they have grown a hundredfold after {reach} steps."
+        "Gradients explode in time: ×{factor} per step back in RMS (×{square} in mean square, between steps {start} "
+        "and {stop}); at that rate they have grown a hundredfold after {reach} steps."
     ),
     "stable": (
         "Gradients survive {steps} steps: ×{factor} per step back in RMS (×{square} in mean square, between steps "
         "{start} and {stop})."
     ),
-    "overflow": "The numbers of this network leave the range of its dtype: no gradient can be measured from step {step} on.",
+    "overflow": (
+        "The numbers of this network leave the range of its dtype: no gradient can be measured from step {step} back."
+    ),
     "zero": "The gradient of the last step is exactly zero from step {step} back to step 1.",
 }
 SAYS = {
@@ -126,8 +128,8 @@ def untied_detail(spec: CellSpec, tied: float, untied: float) -> Message:
         return Message("untied_wrong", text, values)
     if untied < tied:
         text = (
-            "Textbooks multiply the mean factors of independent steps, ×{untied} in mean square: too small, as the weights "
-            "are the same at every step (×{tied})."
+            "Textbooks multiply the mean factors of independent steps, ×{untied} in mean square: too small, as the "
+            "weights are the same at every step (×{tied})."
         )
         return Message("untied_smaller", text, values)
     text = (
@@ -142,8 +144,8 @@ def width_detail(spec: CellSpec, horizon: float) -> Message:
     values = {"width": str(spec.hidden_size), "horizon": f"{horizon:.0f}", "steps": str(spec.steps)}
     if spec.steps > horizon:
         text = (
-            "{steps} steps are more than 2 √n = {horizon}: with the same weights at every step a network of {width} units "
-            "has left its infinite-width theory by then; near the edge its gradients are larger, and scatter more."
+            "{steps} steps are more than 2 √n = {horizon}: with the same weights at every step a network of {width} "
+            "units has left its infinite-width theory by then; near the edge its gradients are larger and scatter more."
         )
         return Message("tied_width_exceeded", text, values)
     text = "Infinite-width theory of a plain cell holds up to about 2 √n = {horizon} steps for {width} units."

@@ -92,7 +92,8 @@ def build(spec: CellSpec, seed: int = 0, network: int = 0, dtype: str = "float64
     check_index("seed", seed)
     check_index("network", network)
     _check_size(spec)
-    module = _MODULES[spec.cell][0](spec.input_size, spec.hidden_size, dtype=draw_dtype(dtype), **_nonlinearity(spec))
+    make: Any = _MODULES[spec.cell][0]
+    module: nn.RNNBase = make(spec.input_size, spec.hidden_size, dtype=draw_dtype(dtype), **_nonlinearity(spec))
     parameters = {name: getattr(module, f"{name}_l0") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")}
     with torch.no_grad():
         _fill(spec, parameters, generator(seed, network, WEIGHTS))
@@ -103,7 +104,8 @@ def cell_of(module: nn.RNNBase) -> nn.RNNCellBase:
     """torch's cell (one step) that shares the weights of a one-layer module."""
     code = next(code for code, (kind, _) in _MODULES.items() if isinstance(module, kind))
     extra = {"nonlinearity": module.mode[4:].lower()} if code == "rnn" else {}
-    cell = _MODULES[code][1](module.input_size, module.hidden_size, device="meta", **extra)
+    make: Any = _MODULES[code][1]
+    cell: nn.RNNCellBase = make(module.input_size, module.hidden_size, device="meta", **extra)
     for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
         setattr(cell, name, getattr(module, f"{name}_l0"))
     return cell

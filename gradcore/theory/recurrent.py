@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -138,6 +139,6 @@ class _Particles:
         return log_v
 
 
-def _log(square: Array) -> Array:
+def _log(square: Any) -> Any:
     with np.errstate(divide="ignore"):
         return np.log(square)
