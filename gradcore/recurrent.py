@@ -152,7 +152,8 @@ class CellMeasurement:
         """(T,) ln of the mean over networks of the second moment ``name`` ("log_v", "log_h"); nan where the dtype of
         one of them broke."""
         logs = self._logs(name)
-        return np.logaddexp.reduce(logs, axis=0) - math.log(len(logs))
+        with np.errstate(invalid="ignore"):
+            return np.logaddexp.reduce(logs, axis=0) - math.log(len(logs))
 
     def median(self, name: str) -> Array:
         """(T,) median over networks of the log."""

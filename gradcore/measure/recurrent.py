@@ -187,6 +187,7 @@ class _Run:
         module = build(spec, seed, network, dtype).requires_grad_(False)
         self.cell = cell_of(module)
         self.rows = {name: np.full(spec.steps, -math.inf) for name in LOGS}
+        self.broken = False  # the dtype does not hold the signal
         self.gates = {name: np.empty(spec.steps) for name in CELLS[spec.cell].gates}
         draws = generator(seed, network, INPUTS)
         shape = (spec.steps, spec.batch_size, spec.input_size)
@@ -201,11 +202,15 @@ class _Run:
                 before = self.states[-1]
                 self.states.append(step(self.cell, x, before))
                 self.rows["log_h"][t] = log_mean_square(self.states[-1][0])
+                self.broken |= not math.isfinite(float(self.states[-1][0].double().sum()))
                 values = gate_values(self.cell, x, before[0], self.states[-1][0])
                 for name, value in zip(self.gates, values, strict=True):
                     self.gates[name][t] = float(value.double().mean())
 
     def _backward(self, draws: torch.Generator, dtype: str) -> None:
+        if self.broken:
+            self.rows["log_v"][:] = math.nan
+            return
         h = self.states[-1][0]
         first = torch.randn(h.shape, generator=draws, dtype=draw_dtype(dtype)).to(h)
         cotangent: States = (first, *(torch.zeros_like(first) for _ in self.states[-1][1:]))

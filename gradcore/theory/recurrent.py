@@ -98,6 +98,11 @@ class _Particles:
             both[0, k], both[1, k] = value, 0.0
         return both[0], both[1]
 
+    def _overlaps(self, rows: Array, last: int) -> Array:
+        """sigma_w^2 times the mean products of row ``last`` with those up to it; untied, with itself alone."""
+        first = 0 if self.tied else last
+        return self.law.recurrent * (rows[first : last + 1] @ rows[last]) / self.n
+
     def _forward(self) -> tuple[list[_Moment], Array]:
         rng, law = self.rng, self.law
         states = np.empty((self.steps + 1, self.n))
@@ -109,8 +114,8 @@ class _Particles:
         for t in range(self.steps):
             if t and not self.tied:
                 own, recurrent = self._biases()
-            overlaps = law.recurrent * (states[: t + 1] @ state.h) / self.n
-            hidden = field_in_time.next(overlaps[:t], float(overlaps[t])) + recurrent
+            overlaps = self._overlaps(states, t)
+            hidden = field_in_time.next(overlaps[:-1], float(overlaps[-1])) + recurrent
             inputs = math.sqrt(law.inputs) * rng.standard_normal((self.count, self.n)) + own
             after, values = self.cell.step(inputs, hidden, state)
             moments.append(_Moment(inputs, hidden, state, after, values))
@@ -133,8 +138,8 @@ class _Particles:
             d = State(d.h / math.sqrt(size), d.c / math.sqrt(size))
             pulled: Pulled = self.cell.pull(moment.inputs, moment.hidden, moment.before, moment.after, moment.values, d)
             sent[k] = pulled.hidden.ravel()
-            overlaps = self.law.recurrent * (sent[: k + 1] @ sent[k]) / self.n
-            fresh = field_in_time.next(overlaps[:k], float(overlaps[k]))[0]
+            overlaps = self._overlaps(sent, k)
+            fresh = field_in_time.next(overlaps[:-1], float(overlaps[-1]))[0]
             d = State(pulled.skip.h + fresh, pulled.skip.c)
         return log_v
 
