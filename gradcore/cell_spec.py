@@ -83,8 +83,8 @@ CELL_FIELDS: dict[str, Field] = {
             "update-gate bias of the GRU, put in b_ih (b_hh 0 there); above 0 it keeps the state",
             "initialization",
         ),
-        Field("input_rms", 1.0, number(0, 1e30), read_number, "RMS of the inputs, N(0, rms^2) anew each step", "data"),
-        Field("state_rms", 0.0, number(0, 1e30), read_number, "RMS of the initial state h_0 (c_0 = 0)", "data"),
+        Field("input_rms", 1.0, number(0, 1e6), read_number, "RMS of the inputs, N(0, rms^2) anew each step", "data"),
+        Field("state_rms", 0.0, number(0, 1e6), read_number, "RMS of the initial state h_0 (c_0 = 0)", "data"),
         Field("batch_size", 16, integer(1, 10**6), read_int, "sequences B that a measurement averages over", "data"),
     )
 }

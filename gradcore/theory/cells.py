@@ -60,7 +60,7 @@ class Cell:
 
 ACTIVATIONS: dict[str, tuple[Callable[[Array], Array], Callable[[Array], Array]]] = {  # phi, and phi' as of phi's value
     "tanh": (np.tanh, lambda y: 1.0 - y * y),
-    "relu": (lambda a: np.maximum(a, 0.0), lambda y: (y > 0).astype(float)),
+    "relu": (lambda a: np.maximum(a, 0.0), lambda y: (y > 0).astype(y.dtype)),
 }
 
 

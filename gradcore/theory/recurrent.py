@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from gradcore.theory.cells import Cell, Pulled, State
-from gradcore.theory.growing import GrowingGaussian
+from gradcore.theory.growing import SINGLE, GrowingGaussian
 
 Array = np.ndarray
 MOST_PARTICLES = 20_000
@@ -86,13 +86,13 @@ class _Particles:
     def run(self) -> Curves:
         """Forward, then backward."""
         moments, states = self._forward()
-        values = np.array([[(v.mean(), v.std()) for v in m.values] for m in moments])  # (T, G, 2)
+        values = np.array([[(v.mean(), v.std()) for v in m.values] for m in moments], dtype=float)  # (T, G, 2)
         gates, spreads = ({name: values[:, k, which] for k, name in enumerate(self.cell.gates)} for which in range(2))
         return Curves(self._backward(moments), _log(np.mean(states[1:] ** 2, axis=1)), gates, spreads)
 
     def _biases(self) -> tuple[Array, Array]:
         """Of the input and the recurrent parts, (G, N) each."""
-        both = math.sqrt(self.law.bias) * self.rng.standard_normal((2, self.count, self.n))
+        both = math.sqrt(self.law.bias) * self.rng.standard_normal((2, self.count, self.n), SINGLE)
         for name, value in self.law.given.items():
             k = self.cell.gates.index(name)
             both[0, k], both[1, k] = value, 0.0
@@ -101,11 +101,11 @@ class _Particles:
     def _overlaps(self, rows: Array, last: int) -> Array:
         """sigma_w^2 times the mean products of row ``last`` with those up to it; untied, with itself alone."""
         first = 0 if self.tied else last
-        return self.law.recurrent * (rows[first : last + 1] @ rows[last]) / self.n
+        return (self.law.recurrent / self.n) * (rows[first : last + 1] @ rows[last]).astype(float)
 
     def _forward(self) -> tuple[list[_Moment], Array]:
         rng, law = self.rng, self.law
-        states = np.empty((self.steps + 1, self.n))
+        states = np.empty((self.steps + 1, self.n))  # in double precision: without inputs they decay far
         states[0] = math.sqrt(law.initial) * rng.standard_normal(self.n)
         state = State(states[0], np.zeros(self.n))
         field_in_time = GrowingGaussian(rng, self.steps, self.count, self.n, self.tied)
@@ -116,7 +116,7 @@ class _Particles:
                 own, recurrent = self._biases()
             overlaps = self._overlaps(states, t)
             hidden = field_in_time.next(overlaps[:-1], float(overlaps[-1])) + recurrent
-            inputs = math.sqrt(law.inputs) * rng.standard_normal((self.count, self.n)) + own
+            inputs = math.sqrt(law.inputs) * rng.standard_normal((self.count, self.n), SINGLE) + own
             after, values = self.cell.step(inputs, hidden, state)
             moments.append(_Moment(inputs, hidden, state, after, values))
             state, states[t + 1] = after, after.h
@@ -125,15 +125,15 @@ class _Particles:
     def _backward(self, moments: list[_Moment]) -> Array:
         """(T,) ln E (dL/dh_t)^2; every step in units of its own size, whose logarithm is kept."""
         log_v, scale = np.full(self.steps, -math.inf), 0.0
-        sent = np.empty((self.steps, self.count * self.n))  # dH of the steps done, in their units
+        sent = np.empty((self.steps, self.count * self.n), SINGLE)  # dH of the steps done, in their units
         field_in_time = GrowingGaussian(self.rng, self.steps, 1, self.n, self.tied)
-        d = State(self.rng.standard_normal(self.n), np.zeros(self.n))
+        d = State(self.rng.standard_normal(self.n, SINGLE), np.zeros(self.n, SINGLE))
         d = State(d.h / math.sqrt(float(np.mean(d.h**2))), d.c)
         for k, moment in enumerate(reversed(moments)):
             size = float(np.mean(d.h**2) + np.mean(d.c**2))
             if size == 0.0:
                 break
-            log_v[self.steps - 1 - k] = scale + _log(np.mean(d.h**2))
+            log_v[self.steps - 1 - k] = scale + _log(float(np.mean(d.h**2)))
             scale += math.log(size)
             d = State(d.h / math.sqrt(size), d.c / math.sqrt(size))
             pulled: Pulled = self.cell.pull(moment.inputs, moment.hidden, moment.before, moment.after, moment.values, d)
