@@ -156,10 +156,11 @@ def step(cell: nn.RNNCellBase, x: Tensor, state: States) -> States:
 
 
 def gate_values(cell: nn.RNNCellBase, x: Tensor, h: Tensor, after: Tensor) -> tuple[Tensor, ...]:
-    """The gates (B, n each, in torch's order) of a step, recomputed from torch's weights; (h_t,) for the plain cell."""
+    """The gates (..., n) of a step, or of many, in torch's order, recomputed from torch's weights; (h_t,) for the plain
+    cell. ``x`` (..., d), ``h`` the state before and ``after`` the one behind it (..., n)."""
     gates = cell.weight_hh.shape[0] // cell.hidden_size
-    own = nn.functional.linear(x, cell.weight_ih, cell.bias_ih).chunk(gates, dim=1)
-    recurrent = nn.functional.linear(h, cell.weight_hh, cell.bias_hh).chunk(gates, dim=1)
+    own = nn.functional.linear(x, cell.weight_ih, cell.bias_ih).chunk(gates, dim=-1)
+    recurrent = nn.functional.linear(h, cell.weight_hh, cell.bias_hh).chunk(gates, dim=-1)
     if gates == 1:
         return (after,)
     if gates == 4:
@@ -188,7 +189,7 @@ class _Run:
         self.cell = cell_of(module)
         self.rows = {name: np.full(spec.steps, -math.inf) for name in LOGS}
         self.broken = False  # the dtype does not hold the signal
-        self.gates = {name: np.empty(spec.steps) for name in CELLS[spec.cell].gates}
+        self.gates: dict[str, Array] = {}
         draws = generator(seed, network, INPUTS)
         shape = (spec.steps, spec.batch_size, spec.input_size)
         self.x = (spec.input_rms * torch.randn(shape, generator=draws, dtype=draw_dtype(dtype))).to(DTYPES[dtype])
@@ -198,14 +199,15 @@ class _Run:
 
     def _forward(self) -> None:
         with torch.no_grad():
-            for t, x in enumerate(self.x):
-                before = self.states[-1]
-                self.states.append(step(self.cell, x, before))
-                self.rows["log_h"][t] = log_mean_square(self.states[-1][0])
-                self.broken |= not math.isfinite(float(self.states[-1][0].double().sum()))
-                values = gate_values(self.cell, x, before[0], self.states[-1][0])
-                for name, value in zip(self.gates, values, strict=True):
-                    self.gates[name][t] = float(value.double().mean())
+            for x in self.x:
+                self.states.append(step(self.cell, x, self.states[-1]))
+            h = torch.stack([state[0] for state in self.states])
+            names, values = CELLS[self.spec.cell].gates, gate_values(self.cell, self.x, h[:-1], h[1:])
+            self.gates = {
+                name: value.double().mean(dim=(1, 2)).numpy() for name, value in zip(names, values, strict=True)
+            }
+        self.rows["log_h"][:] = [log_mean_square(after) for after in h[1:]]
+        self.broken = not bool(torch.isfinite(h).all())
 
     def _backward(self, draws: torch.Generator, dtype: str) -> None:
         if self.broken:
