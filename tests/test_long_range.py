@@ -136,6 +136,15 @@ def test_numbers_that_break_end_the_run():
     json.dumps(record.to_json(), allow_nan=False)
 
 
+@pytest.mark.parametrize(("scale", "stopped"), [(18.0, None), (21.0, "gradient"), (23.0, "loss")])
+def test_which_number_broke_first(scale, stopped):
+    """Near the end of float32's range the gradient is lost while the loss is still a number; no update is made then."""
+    cell = gc.CellSpec(cell="rnn", activation="relu", hidden_size=8, steps=20, batch_size=4, weight_scale=scale)
+    steps = list(train(LongRange(cell=cell, updates=2, optimizer="sgd", learning_rate=0)))
+    assert steps[0].stopped == stopped and len(steps) == (2 if stopped is None else 1)
+    assert math.isfinite(steps[0].loss) == (stopped != "loss")
+
+
 def test_a_run_that_is_left_keeps_what_it_had():
     record = Record(RUNS[0])
     for step in itertools.islice(train(RUNS[0]), 3):
