@@ -10,6 +10,7 @@ Importing the package loads NumPy alone; torch, SciPy and pandas are loaded wher
 """
 
 import gradcore.measure  # noqa: F401  the room, before its name becomes the function
+from gradcore.cell_spec import CellSpec
 from gradcore.codec import from_json, from_query, to_json, to_query
 from gradcore.compare import Comparison, compare
 from gradcore.errors import GradcoreError, SpecError, UnsupportedError
@@ -17,6 +18,7 @@ from gradcore.guide.gains import Gain, gain_table
 from gradcore.measurement import Measurement, measure
 from gradcore.phase_map import PhaseMap, phase_map
 from gradcore.profile import Note, Profile, predict
+from gradcore.recurrent import CellMeasurement, CellProfile, measure_cell, predict_cell
 from gradcore.singular import singular_values
 from gradcore.spec import Spec
 from gradcore.theory.correlation_map import CorrelationMap, correlation_map
@@ -29,6 +31,9 @@ from gradcore.verdict import Fix, Verdict, diagnose
 __version__ = "0.1.0"
 
 __all__ = [
+    "CellMeasurement",
+    "CellProfile",
+    "CellSpec",
     "Comparison",
     "CorrelationMap",
     "CriticalLine",
@@ -60,8 +65,10 @@ __all__ = [
     "gain_table",
     "jacobian",
     "measure",
+    "measure_cell",
     "phase_map",
     "predict",
+    "predict_cell",
     "singular_values",
     "to_json",
     "to_query",

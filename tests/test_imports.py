@@ -43,6 +43,12 @@ SPECS = [
     'gc.Spec(depth=3, width=30, init="constant")',
     'gc.Spec(depth=3, width=30, init="eye", bias_std=0.1)',
 ]
+PREDICT_CELL = """
+import gradcore as gc
+for cell in ("rnn", "lstm", "gru"):
+    profile = gc.predict_cell(gc.CellSpec(cell=cell, steps=4))
+    profile.log_v, profile.log_h, profile.gates, profile.untied.factor(), str(profile.verdict), repr(profile)
+"""
 
 
 def fresh(code: str) -> subprocess.CompletedProcess:
@@ -64,6 +70,10 @@ def test_import_loads_numpy_alone():
 @pytest.mark.parametrize("spec", SPECS)
 def test_predict_loads_nothing_heavy(spec):
     passes(PREDICT.format(spec=spec) + f"check(*{HEAVY!r})")
+
+
+def test_predict_cell_loads_nothing_heavy():
+    passes(PREDICT_CELL + f"check(*{HEAVY!r})")
 
 
 def test_critical_gain_loads_nothing_heavy():
@@ -117,9 +127,10 @@ def room_of(module: str) -> str:
     return parts[0] if parts else "__init__"
 
 
-QUESTION = {"errors", "fields", "spec", "codec", "presets"}
+QUESTION = {"errors", "fields", "spec", "codec", "presets", "cell_spec"}
 TABLES = {"activations", "elementwise", "initializers", "normalization", "residual"}
 ANSWERS = {"profile", "measurement", "singular", "draws", "compare", "estimates", "verdict", "phase_map", "guide"}
+ANSWERS |= {"recurrent", "cell_verdict"}
 PRESENTATION = {"charts", "equations", "export", "cli", "cli_output", "explore_command", "__main__"}
 WORDS = {"words"}  # numbers and messages as text
 ENTRY = {"__init__"}  # gradcore/__init__.py re-exports; what presents may use it, what computes may not
@@ -131,14 +142,17 @@ ALLOWED: dict[str, set[str]] = {  # room: the rooms of the package that it may i
     "fields": TABLES | {"errors"},
     "spec": TABLES | {"errors", "fields", "measure"},  # Spec.build hands over to measure.network, inside the method
     "codec": TABLES | {"errors", "fields", "spec"},
+    "cell_spec": {"errors", "fields"},
     "presets": TABLES | {"errors", "fields", "spec", "codec"},
     "theory": _LOW - {"codec", "presets"} | {"theory", "profile"},  # profile: only for its type
     "measure": _LOW - {"codec", "presets"} | {"theory", "measure"},
-    "experiments": _LOW | ANSWERS | {"theory", "measure", "experiments"},
+    "experiments": _LOW | ANSWERS | WORDS | {"theory", "measure", "experiments"},
     "profile": _LOW | {"theory"},
     "phase_map": _LOW | {"theory", "profile"},
     "guide": _LOW | WORDS | {"theory", "profile", "verdict", "guide"},
     "measurement": _LOW | {"theory", "measure"},
+    "cell_verdict": WORDS | {"errors", "cell_spec"},
+    "recurrent": _LOW | WORDS | {"theory", "measure", "cell_verdict"},
     "singular": _LOW | {"measure"},
     "draws": _LOW | {"measure"},
     "compare": _LOW | {"theory", "profile", "measurement"},
@@ -150,6 +164,7 @@ ALLOWED: dict[str, set[str]] = {  # room: the rooms of the package that it may i
 }
 ONLY_FOR_TYPES = {("theory", "profile")}
 ONLY_INSIDE_FUNCTIONS = {("spec", "measure"), ("measurement", "measure"), ("singular", "measure"), ("draws", "measure")}
+ONLY_INSIDE_FUNCTIONS |= {("recurrent", "measure")}
 OUTSIDE = {  # third-party package: the rooms that may import it
     "torch": {"measure", "experiments"},
     "altair": {"charts"},
