@@ -37,6 +37,10 @@ HELP = {
     "networks": mark("Number of random networks that are drawn and measured."),
     "seed": mark("The same seed draws the same networks."),
     "dtype": mark("Number format of the measured networks; statistics are always float64."),
+    "sampler": mark(
+        "Real weight matrices, or other networks of exactly the same law whose matrices are never formed: much faster "
+        "where layers are wide, for Gaussian weights."
+    ),
 }
 
 
@@ -285,3 +289,11 @@ def _measurement() -> None:
         )
         right.number_input(t("Seed"), 0, 2**31 - 1, step=1, key="setting_seed", help=helps["seed"], **number)
         st.selectbox(t("Number format"), state.DTYPES, key="setting_dtype", help=helps["dtype"], **keep)
+        st.selectbox(
+            t("Measured with"),
+            state.SAMPLERS,
+            key="setting_sampler",
+            format_func=lambda sampler: t(SAMPLER_LABELS[sampler]),
+            help=helps["sampler"],
+            **keep,
+        )

@@ -54,8 +54,26 @@ DRAWING: dict[str, Callable[[Spec, float], float]] = {
 }
 
 
-def modelled_seconds(spec: Spec, dtype: str) -> float:
+# Without matrices: per layer; per unit and sample, and how many samples double that.
+FREE_LAYER, FREE_DOUBLE, FREE_SINGLE, FREE_SAMPLES = 4e-4, 1e-7, 4.5e-8, 400.0
+
+
+def matrix_free(spec: Spec, dtype: str) -> bool:
+    """Whether networks of this Spec can be measured without their matrices, in the same law."""
+    gaussian = spec.init_entry.kind == "gaussian" and dtype in ("float64", "float32")
+    return gaussian and spec.batch_size <= int(spec.fan_ins.min())
+
+
+def _matrix_free_seconds(spec: Spec, dtype: str) -> float:
+    entry = FREE_SINGLE if dtype == "float32" else FREE_DOUBLE
+    entries = float(spec.batch_size) * float(spec.layer_widths.sum())
+    return FREE_LAYER * spec.depth + entry * entries * (1.0 + spec.batch_size / FREE_SAMPLES)
+
+
+def modelled_seconds(spec: Spec, dtype: str, sampler: str = "dense") -> float:
     """Seconds per network by the model alone, the same on every machine and at every load."""
+    if sampler == "exact":
+        return _matrix_free_seconds(spec, dtype)
     weights, entries = _weights(spec), float(spec.batch_size) * float(spec.layer_widths.sum())
     layers = spec.depth * (LAYER + (NORM if spec.norm != "none" else 0.0))
     products = weights * (WEIGHT + PRODUCT * spec.batch_size) * (0.5 if dtype == "float32" else 1.0)
@@ -87,13 +105,16 @@ def calibration() -> Calibration:
     return Calibration()
 
 
-def seconds(spec: Spec, networks: int, dtype: str = "float64") -> float:
+def seconds(spec: Spec, networks: int, dtype: str = "float64", sampler: str = "dense") -> float:
     """About how long these networks will take here."""
-    return networks * modelled_seconds(spec, dtype) * calibration().scale
+    return networks * modelled_seconds(spec, dtype, sampler) * calibration().scale
 
 
-def too_large(spec: Spec) -> bool:
+def too_large(spec: Spec, sampler: str = "dense") -> bool:
     """Whether one network would need more than MAX_BYTES of memory; predictions only need the numbers."""
-    widths = spec.layer_widths.astype(float)
-    per_sample = 2.0 * widths.sum() + 6.0 * widths.max()  # z and x of every layer, and what passes within one
-    return 8.0 * (_weights(spec) + float(spec.batch_size) * per_sample) > MAX_BYTES
+    widths, within = spec.layer_widths.astype(float), 6.0
+    weights = _weights(spec)
+    if sampler == "exact":  # three tensors a layer and the work of one, but no weights
+        weights, within = 0.0, 48.0 - 2.0
+    per_sample = (3.0 if sampler == "exact" else 2.0) * widths.sum() + within * widths.max()
+    return 8.0 * (weights + float(spec.batch_size) * per_sample) > MAX_BYTES

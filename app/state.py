@@ -21,6 +21,7 @@ from gradcore.spec import Spec
 from gradcore.theory.axes import AXES
 
 DTYPES = ("float64", "float32", "bfloat16", "float16")
+SAMPLERS = ("dense", "exact")
 MAX_NETWORKS = 256
 
 
@@ -31,6 +32,7 @@ class Settings:
     networks: int = 8
     seed: int = 0
     dtype: str = "float64"
+    sampler: str = "dense"
     moment: str = "rms"
     statistic: str = "mean"
     map_x: str = "gain"
@@ -72,6 +74,7 @@ READERS: dict[str, Callable[[str, str], Any]] = {
     "networks": _whole(1, MAX_NETWORKS),
     "seed": _whole(0, 2**31 - 1),
     "dtype": _one_of(DTYPES),
+    "sampler": _one_of(SAMPLERS),
     "moment": _one_of(MOMENTS),
     "statistic": _one_of(STATISTICS),
     "map_x": _one_of(AXES),
