@@ -18,13 +18,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gradcore.theory.correlation import SLOPE, SLOPE_SQUARE, SQUARE, VALUE, pair_ratios
+from gradcore.theory.correlation import SLOPE, SLOPE_SQUARE, SQUARE, VALUE
 from gradcore.theory.mean_field import MeanField
+from gradcore.theory.pair_table import PairReader
 
 if TYPE_CHECKING:
     from gradcore.profile import Profile
 
 Array = np.ndarray
+NAMES = (VALUE, SLOPE, SQUARE, SLOPE_SQUARE)
+SETTLED = 1e-12  # change a layer, beyond which layers are alike
 LARGEST_SPREAD = 0.2  # V / K^2 of one sample's kernel
 LARGEST_ASPECT = 0.25  # sum of 1/width over the layers
 LARGEST_VARIANCE = 100.0  # of a log, beyond which the expansion is not offered
@@ -76,6 +79,7 @@ class _Vertices:
         self.a = 0.5 * (e["slope_z2"] - 1.0)
         self.slope_bend = 0.25 * (e["slope_z4"] - 6.0 * e["slope_z2"] + 3.0)
         self.bend = 0.25 * (e["second_z4"] - 6.0 * e["second_z2"] + 3.0) * self.weight
+        self.fourth, self.slope_fourth = e["fourth"], e["slope_fourth"]
         self.homogeneous = moments.homogeneous
 
     @cached_property
@@ -87,25 +91,31 @@ class _Vertices:
         c = z.mean(axis=1) if z.size else np.ones(depth)
         at = field.channel.moments.at(self.log_q)
         steep = self.weight * np.exp(at.log_slope_second + self.log_q - at.log_second)  # d c' / d c by slope ratio
-        fourth = _normalized(field, self.log_q)
         own, _, _ = _input_variance(self)
         from_input = math.exp(2.0 * (field.law.log_in[0] + field.log_p[0] - self.log_q[0]))
         scatter = from_input * 0.5 * own * (1.0 + self.spec.input_correlation**2)
-        rows = np.empty((4, depth))
-        for i in range(depth):
-            effective = math.sqrt(min(1.0, c[i] ** 2 + scatter))
-            value, slope, square, slope_square = self._ratios(i, effective)
-            square, slope_square = square * fourth["fourth"][i], slope_square * fourth["slope_fourth"][i]
-            rows[:, i] = effective, slope, square - 1.0, slope_square
-            fresh = self.weight[i] ** 2 * max(square - value**2, 0.0) / float(self.spec.layer_widths[i])
-            scatter = min(1.0, (steep[i] * slope) ** 2 * scatter + fresh)
-        return _Pairs(*rows)
+        reader = PairReader(field.channel.moments, self.log_q, closed=False)
+        fixed = np.stack([c**2, self.log_q, self.weight**2 / self.spec.layer_widths, steep**2], axis=1)
+        still = _still_from(fixed)
+        rows, fresh = np.empty((5, depth)), fixed.tolist()
+        for i, (square_c, log_q, rate, growth) in enumerate(fresh):
+            effective = math.sqrt(min(1.0, square_c + scatter))
+            value, slope, square, slope_square = reader.one(NAMES, log_q, effective)
+            rows[:, i] = effective, value, slope, square, slope_square
+            known = self.fourth[i] * square
+            now = min(1.0, growth * slope**2 * scatter + rate * max(known - value**2, 0.0))
+            if i >= still and abs(now - scatter) <= SETTLED * now:
+                rows[:, i + 1 :] = rows[:, i : i + 1]
+                break
+            scatter = now
+        effective, _, slope, square, slope_square = rows
+        return _Pairs(effective, slope, self.fourth * square - 1.0, self.slope_fourth * slope_square)
 
-    def _ratios(self, i: int, c: float) -> list[float]:
-        names = (VALUE, SLOPE, SQUARE, SLOPE_SQUARE)
-        return [
-            float(r[0]) for r in pair_ratios(self.field.channel.moments, names, float(self.log_q[i]), np.array([c]))
-        ]
+
+def _still_from(rows: Array) -> int:
+    """First index from which these rows (L, K) stay what they are at the end."""
+    moving = np.flatnonzero(np.abs(rows - rows[-1]).max(axis=1) > SETTLED)
+    return int(moving[-1]) + 1 if moving.size else 0
 
 
 @dataclass(frozen=True)
