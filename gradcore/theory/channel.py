@@ -93,6 +93,10 @@ class Channel:
         """E x_a x_b / E x^2 for each correlation of z_a, z_b."""
         return self.pairs(VALUE, log_q, c)
 
+    def out_pair(self, log_q: float, c: float) -> float:
+        """``out_pairs`` of one correlation."""
+        return float(self.out_pairs(log_q, np.array([c]))[0])
+
     def slope_pairs(self, log_q: float, c: Array) -> Array:
         """The ratio by which the factor F shrinks between two samples: E phi'_a phi'_b / E phi'^2."""
         return self.pairs(SLOPE, float(self.argument(log_q)), c)

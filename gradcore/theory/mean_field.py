@@ -82,11 +82,15 @@ class MeanField:
         p = 2.0 * math.log(self.spec.input_rms)
         q = -math.inf
         log_in, log_bias = law.log_in.tolist(), law.log_bias.tolist()
+        alike = 2 if not isinstance(self.spec.width, tuple) and not self.skip else depth
         for i in range(depth):
-            log_p[i] = p
+            log_p[i], before = p, q
             branch = log_add(log_in[i] + p, log_bias[i])
             q = log_add(q, self.log_alpha2 + branch) if (self.skip and i) else branch
             log_q[i] = q
+            if i >= alike and abs(q - before) <= 2e-16 * abs(q):  # a step of rounding: it stands still
+                log_q[i:], log_p[i + 1 :] = q, p
+                break
             p = self.channel.log_out(q)
         return log_q, log_p
 
@@ -108,16 +112,18 @@ class MeanField:
         log_q = np.maximum(self.log_q, DEAD)
         self.channel.follow(log_q)
         weight, bias, stream = (share.tolist() for share in self._shares)
-        c = cx = first
+        single, still = first.size == 1, self._still
+        out, least = (self.channel.out_pair, min) if single else (self.channel.out_pairs, np.minimum)
+        c = cx = float(first[0]) if single else first
         for i, at in enumerate(log_q.tolist()):
-            x[i] = cx
-            c = np.minimum(weight[i] * cx + bias[i] + stream[i] * c, 1.0)
+            x[i], before = cx, c
+            c = least(weight[i] * cx + bias[i] + stream[i] * c, 1.0)
             z[i] = c
-            if self._settled(i, z):
-                x[i + 1 :], z[i + 1 :] = self.channel.out_pairs(at, c), c
+            if i >= still and np.all(np.abs(c - before) < SETTLED):
+                x[i + 1 :], z[i + 1 :] = out(at, c), c
                 break
             if i + 1 < depth:
-                cx = self.channel.out_pairs(at, c)
+                cx = out(at, c)
         return z, x
 
     @property
@@ -132,14 +138,14 @@ class MeanField:
         weight, bias, stream = (np.exp(part - at) for part in (a2 + law.log_in + self.log_p, a2 + law.log_bias, below))
         return np.where(alive, weight, 0.0), np.where(alive, bias, 1.0), np.where(alive, stream, 0.0)
 
-    def _settled(self, i: int, z: Array) -> bool:
-        """Whether signal and correlation stand still from layer i on."""
-        if self.skip or i < 2 or isinstance(self.spec.width, tuple):
-            return False
-        if i % 16 or not math.isfinite(self.log_q[-1]):
-            return False
-        rest = self.log_q[i:]
-        return bool(rest.max() - rest.min() < SETTLED and np.all(np.abs(z[i] - z[i - 1]) < SETTLED))
+    @property
+    def _still(self) -> int:
+        """First layer index, 2 at least, from which on the signal stands still; the depth where it never does."""
+        if self.skip or isinstance(self.spec.width, tuple) or not math.isfinite(self.log_q[-1]):
+            return self.spec.depth
+        rest = self.log_q[::-1]
+        spread = np.maximum.accumulate(rest) - np.minimum.accumulate(rest)
+        return max(2, self.spec.depth - int(np.searchsorted(spread, SETTLED)))
 
     # --- backward -------------------------------------------------------------------------------------------
 

@@ -41,11 +41,15 @@ WIDTH = 0.5  # of a cell of ln q
 Q_NODES = 12
 NODES = 20  # of a panel of theta
 LOW, HIGH = math.log(1e-24), math.log(1e6)  # cells lie within; beyond, the rules are asked
+QUICK_HIGH = 10.0  # up to this q the series of smooth activations leave nothing to the rules
 FROM_LAYERS, FROM_LAYERS_SLOW = 24, 160  # layers in a cell that pay for filling it
 WIDEST, SHARP = 0.8, 0.16  # first panel of theta, and where exp(-1 / (2 theta^2)) is smooth to rounding
 HALF_PI = 0.5 * math.pi
+FAR_LOW, FAR_HIGH = -2, -3  # cells of the leading behaviour, the same at every q
+FAR_LOW_AT, FAR_HIGH_AT = math.log(1e-25), 600.0  # ln q that stand for these
 GROUPS = ((VALUE, SLOPE), (SQUARE, SLOPE_SQUARE), (PSI,))  # filled together
 GROUP_OF = {name: group for group in GROUPS for name in group}
+NEGLIGIBLE = 1e-17  # term of a series whose sum is at most 1
 T_ORDERS = np.arange(NODES)
 
 
@@ -65,7 +69,7 @@ class PairTable:
         self.moments = moments
         self.one_q = moments.homogeneous  # the same at every q
         phi = pieces_of(moments)
-        self.fast = moments.homogeneous or moments.oscillates or not moments.kinks or phi is not None
+        self._quick = moments.oscillates or not moments.kinks  # series, or closed forms, serve every correlation
         self._spline = phi is not None
         gap = float(np.diff(phi.knots).min(initial=math.inf)) if phi is not None else math.inf
         self._scale = min(WIDEST, SHARP * gap)
@@ -77,19 +81,33 @@ class PairTable:
         if self.one_q:
             return np.zeros(log_q.shape, dtype=int)
         inside = (log_q >= LOW) & (log_q < HIGH)
-        return np.where(inside, (np.where(inside, log_q, LOW) - LOW) // WIDTH, -1).astype(int)
+        cells = np.where(inside, (np.where(inside, log_q, LOW) - LOW) // WIDTH, -1).astype(int)
+        if not self.moments.oscillates:
+            cells[log_q < FAR_LOW_AT] = FAR_LOW
+            if self.moments.tail_square > 0.0:  # sloped tails
+                cells[log_q > -LOW] = FAR_HIGH
+        return cells
+
+    def least(self, cell: int) -> int:
+        """Layers of one network in a cell that pay for filling it."""
+        quick = self._quick and LOW + cell * WIDTH < math.log(QUICK_HIGH)
+        return FROM_LAYERS if quick or self._spline or self._single(cell) else FROM_LAYERS_SLOW
+
+    def _single(self, cell: int) -> bool:
+        """Whether one q stands for the cell."""
+        return self.one_q or cell < 0
 
     def place(self, cell: int, log_q: Array) -> Array:
-        """(N, Q) Chebyshev polynomials of ln q within its cell."""
-        if self.one_q:
-            return np.ones((log_q.size, 1))
+        """(N, Q) Chebyshev polynomials of ln q within its cell; (1, 1) where one q stands for it."""
+        if self._single(cell):
+            return np.ones((1, 1))
         x = np.clip(2.0 * ((log_q - LOW) / WIDTH - cell) - 1.0, -1.0, 1.0)
         return np.cos(np.arccos(x)[:, None] * np.arange(Q_NODES))
 
     @lru_cache(maxsize=256)  # noqa: B019 - tables live as long as the process
     def steps(self, cell: int) -> int:
         """Panels of theta in [0, pi/2] less 1: [0, pi/2^(n+1)], then each twice as long as the last."""
-        root = 1.0 if self.one_q else max(1.0, math.exp(0.5 * (LOW + (cell + 1) * WIDTH)))
+        root = 1.0 if self._single(cell) else max(1.0, math.exp(0.5 * (LOW + (cell + 1) * WIDTH)))
         return max(1, math.ceil(math.log2(HALF_PI * root / self._scale)))
 
     def panel(self, cell: int, theta: float) -> tuple[int, float, float]:
@@ -116,9 +134,12 @@ class PairTable:
         first = HALF_PI * 0.5 ** self.steps(cell)
         low, high = (0.0, first) if panel == 0 else (first * 2.0 ** (panel - 1), first * 2.0**panel)
         theta = low + 0.5 * (high - low) * (t + 1.0)
-        log_q = np.zeros(1) if self.one_q else LOW + WIDTH * (cell + 0.5 * (x + 1.0))
+        if self._single(cell):
+            log_q = np.array([{FAR_LOW: FAR_LOW_AT, FAR_HIGH: FAR_HIGH_AT}.get(cell, 0.0)])
+        else:
+            log_q = LOW + WIDTH * (cell + 0.5 * (x + 1.0))
         values = self._values(cell, group, log_q, theta)
-        if not self.one_q:
+        if not self._single(cell):
             values = np.einsum("ij,fjt->fit", to_q, values)
         return list(values @ to_t.T)
 
@@ -126,7 +147,7 @@ class PairTable:
         """(names, Q, N) of 1 - E f f / E f^2."""
         out, c = np.empty((len(group), log_q.size, theta.size)), np.cos(theta)
         known = np.zeros(theta.size, dtype=bool)
-        if not self.moments.homogeneous and not self.moments.oscillates:
+        if not self._single(cell) and not self.moments.oscillates:
             if self._splines(group, log_q, theta, out):
                 return out
             series = self._series_of(cell, group, log_q)
@@ -135,9 +156,15 @@ class PairTable:
         missing = np.flatnonzero(~known)
         if missing.size:
             for i, x in enumerate(log_q.tolist()):
-                out[:, i, missing] = 1.0 - np.array(direct_ratios(self.moments, group, x, c[missing]))
+                out[:, i, missing] = 1.0 - np.array(self._rules(group, x, c[missing]))
         out[:, :, theta == 0.0] = 0.0
         return out
+
+    def _rules(self, group: Functions, log_q: float, c: Array) -> list[Array]:
+        """The pair rules, never read from tables of their own."""
+        if abs(log_q) > -LOW:
+            return pair_ratios(self.moments, group, log_q, c)
+        return direct_ratios(self.moments, group, log_q, c)
 
     def _splines(self, group: Functions, log_q: Array, theta: Array, out: Array) -> bool:
         """Fill ``out`` from the integrals over theta, where phi and q have them."""
@@ -164,24 +191,25 @@ def pair_table(moments: GaussianMoments) -> PairTable:
 class PairReader:
     """Pair ratios for a network whose activations see these ln q: from tables where they pay, else from the rules."""
 
-    def __init__(self, moments: GaussianMoments, log_q: Array, closed: bool = True) -> None:
-        """``log_q`` (L,) of all layers; ``closed`` False reads tables even where the rules are closed forms."""
-        self.moments, self._closed = moments, closed
+    def __init__(self, moments: GaussianMoments, log_q: Array) -> None:
+        """``log_q`` (L,) of all layers."""
+        self.moments = moments
         self.table = pair_table(moments)
         self._places: dict[float, tuple[int, int]] = {}  # ln q: cell, row
         self._rows: dict[int, Array] = {}  # cell: (rows, Q)
+        self._short: dict[tuple[Functions, int, int], tuple[Array, dict[int, list[list[float]]]]] = {}
         self._lines: dict[tuple[Functions, int, int], Array] = {}
         finite = log_q[np.isfinite(log_q)]
         cells = self.table.cell(finite)
-        least = FROM_LAYERS if self.table.fast else FROM_LAYERS_SLOW
         for cell, count in zip(*np.unique(cells, return_counts=True), strict=True):
-            if cell >= 0 and count >= least:
+            if cell != -1 and count >= self.table.least(int(cell)):
                 values = np.unique(finite[cells == cell])
-                self._rows[int(cell)] = self.table.place(int(cell), values)
-                self._places |= {x: (int(cell), row) for row, x in enumerate(values.tolist())}
+                self._rows[int(cell)] = rows = self.table.place(int(cell), values)
+                several = rows.shape[0] > 1
+                self._places |= {x: (int(cell), several * row) for row, x in enumerate(values.tolist())}
 
     def has_closed(self, names: Functions) -> bool:
-        """Whether the pair rules are closed forms for all of these."""
+        """Whether the pair rules are closed forms for all of these: for arrays these are faster."""
         m = self.moments
         known = m.closed is not None and set(names) <= set(m.activation.closed_pairs)
         return m.homogeneous or m.oscillates or known
@@ -189,7 +217,7 @@ class PairReader:
     def ratios(self, names: Functions, log_q: float, c: Array) -> list[Array]:
         """What ``pair_ratios`` gives: E f f / E f^2 for each name and every correlation in ``c`` (P,)."""
         place = self._places.get(log_q)
-        if place is None or (self._closed and self.has_closed(names)) or c.size == 0 or c.min() < 0.0:
+        if place is None or c.size == 0 or c.min() < 0.0 or (c.size > 1 and self.has_closed(names)):
             return pair_ratios(self.moments, names, log_q, c)
         if c.size == 1:
             return [np.array([x]) for x in self._one(names, *place, float(c[0]))]
@@ -206,7 +234,7 @@ class PairReader:
     def along(self, name: str, log_q: Array, c: Array) -> Array:
         """(L, P) ratios of one function at the ln q (L,) and correlations (L, P) of all layers at once."""
         out, names = np.empty_like(c), (name,)
-        if self._closed and self.has_closed(names):
+        if self.has_closed(names):
             values, group = np.unique(np.zeros_like(log_q) if self.table.one_q else log_q, return_inverse=True)
             for k, x in enumerate(values.tolist()):
                 at = group == k
@@ -230,16 +258,33 @@ class PairReader:
     def one(self, names: Functions, log_q: float, c: float) -> list[float]:
         """The same for one correlation, a number."""
         place = self._places.get(log_q)
-        if place is None or (self._closed and self.has_closed(names)) or c < 0.0:
+        if place is None or c < 0.0:
             return [float(x[0]) for x in pair_ratios(self.moments, names, log_q, np.array([c]))]
         return self._one(names, *place, c)
 
     def _one(self, names: Functions, cell: int, row: int, c: float) -> list[float]:
         theta = math.acos(c) if c < 1.0 else 0.0
         panel, middle, half = self.table.panel(cell, theta)
-        x = min(max((theta - middle) / half, -1.0), 1.0)
-        drops = self._line(names, cell, panel)[row] @ np.cos(T_ORDERS * math.acos(x))
-        return [1.0 - d for d in drops.tolist()]
+        twice = 2.0 * min(max((theta - middle) / half, -1.0), 1.0)
+        out = []
+        for series in self._terms(names, cell, panel, row):
+            one = two = 0.0  # Clenshaw's recurrence; numbers are faster than arrays of so few
+            for coefficient in series:
+                one, two = coefficient + twice * one - two, one
+            out.append(1.0 - one + 0.5 * twice * two)
+        return out
+
+    def _terms(self, names: Functions, cell: int, panel: int, row: int) -> list[list[float]]:
+        """For each name the series in theta from its highest term that counts to the constant one."""
+        key = (names, cell, panel)
+        if key not in self._short:
+            line = self._line(names, cell, panel)
+            last = np.flatnonzero(np.abs(line).max(axis=(0, 1)) > NEGLIGIBLE).max(initial=0)
+            self._short[key] = line[:, :, last::-1], {}
+        short, lists = self._short[key]
+        if row not in lists:
+            lists[row] = short[row].tolist()
+        return lists[row]
 
     def _line(self, names: Functions, cell: int, panel: int) -> Array:
         """(rows, names, NODES): the series in theta at every ln q of this cell."""
