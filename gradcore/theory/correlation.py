@@ -31,6 +31,7 @@ from gradcore.theory.gaussian import (
     graded_edges,
 )
 from gradcore.theory.spline_pairs import spline_pairs
+from gradcore.theory.wide_pairs import wide_pairs
 
 Array = np.ndarray
 Number = Any  # a float or an array: formulas that NumPy broadcasts
@@ -46,6 +47,7 @@ SPLINE_HIGH, SPLINE_SQUARES_HIGH = math.log(1e6), math.log(1e3)
 # what may be asked: phi phi, phi' phi', psi psi with psi = phi phi'
 VALUE, SLOPE, PSI = "value", "slope", "psi"
 SQUARE, SLOPE_SQUARE = "square", "slope_square"  # phi^2 phi^2 and phi'^2 phi'^2, for finite width
+MOMENTS = {VALUE: "second", SLOPE: "slope_second", PSI: "psi_second", SQUARE: "fourth", SLOPE_SQUARE: "slope_fourth"}
 
 
 def evaluate(moments: GaussianMoments, names: Functions, h: Array) -> list[Array]:
@@ -280,7 +282,12 @@ def _direct(moments: GaussianMoments, names: Functions, q: float, c: Array) -> l
         return [closed[name](q, c) for name in names]
     kink_free = moments.unshifted and all(k == 0.0 for k in moments.kinks)
     rule = _polar if kink_free else _conditional
-    rows = np.array([rule(moments, names, q, float(x)) for x in c])
+
+    def one(x: float) -> Array | list[float]:
+        wide = wide_pairs(moments, names, q, x)
+        return rule(moments, names, q, x) if wide is None else wide
+
+    rows = np.array([one(x) for x in c.tolist()])
     return list(rows.reshape(-1, len(names)).T)
 
 
@@ -313,15 +320,23 @@ def _squares(moments: GaussianMoments, names: Functions, log_q: float) -> dict[s
     """ln E f^2 of each named f."""
     if moments.oscillates:
         whole = _sine(names, math.exp(log_q), np.ones(1), moments.shift)
-        return {name: math.log(x[0]) if x[0] > 0 else -math.inf for name, x in zip(names, whole, strict=True)}
+        return {name: _log(float(x[0])) for name, x in zip(names, whole, strict=True)}
     if names == (VALUE,):
         return {VALUE: moments.log_second(log_q)}
-    at = moments.at(np.array(log_q))
-    squares = {VALUE: at.log_second, SLOPE: at.log_slope_second, PSI: at.log_psi_second}
-    if {SQUARE, SLOPE_SQUARE} & set(names):
-        e = moments.expectations(np.array(log_q))
-        squares[SQUARE], squares[SLOPE_SQUARE] = np.log(e["fourth"]), np.log(e["slope_fourth"])
-    return {name: float(squares[name]) for name in names}
+    if moments.homogeneous:
+        at = moments.at(np.array(log_q))
+        squares = {VALUE: at.log_second, SLOPE: at.log_slope_second, PSI: at.log_psi_second}
+        return {n: float(squares[n]) if n in squares else _log(_homogeneous_square(moments, n)) for n in names}
+    e = moments.expectations(np.array(log_q), tuple(MOMENTS[name] for name in names))
+    return {name: _log(float(e[MOMENTS[name]])) for name in names}
+
+
+def _log(x: float) -> float:
+    return math.log(x) if x > 0 else -math.inf
+
+
+def _homogeneous_square(moments: GaussianMoments, name: str) -> float:
+    return float(_homogeneous(moments, (name,), 1.0, np.ones(1))[0][0])
 
 
 def pair_ratios(moments: GaussianMoments, names: Functions, log_q: float, c: Array) -> list[Array]:
