@@ -23,9 +23,9 @@ from gradcore.theory.gaussian import GaussianMoments, composite
 Array = np.ndarray
 Functions = tuple[str, ...]
 LOWEST, NARROWEST = 8.0, 0.5  # of q; of q (1 - c^2)
-LONGEST = ((100.0, 16.0), (12.0, 6.0), (0.0, 1.5))  # from this q (1 - c^2) on, the longest panel of the grid
+LONGEST = ((100.0, 16.0), (12.0, 6.0), (4.0, 3.0), (0.0, 1.5))  # from this q (1 - c^2) on, the longest panel of the grid
 NODES, FIRST, RATIO = 14, 0.9, 1.7  # panels grow from FIRST by RATIO, where bumps are exponentials
-MOST = 320  # nodes of the grid, beyond which the polar rule is faster
+MOST = 400  # nodes of the grid, beyond which the polar rule is faster
 SMALLEST = 1e-13  # of f, below which the bump has ended
 EDGE = 48.0  # bumps end before
 DEGREES = np.arange(3)
