@@ -30,7 +30,7 @@ from gradcore.theory.gaussian import (
     composite,
     graded_edges,
 )
-from gradcore.theory.spline_pairs import spline_pairs
+from gradcore.theory.spline_pairs import SplinePairs, spline_pairs
 from gradcore.theory.wide_pairs import wide_pairs
 
 Array = np.ndarray
@@ -339,6 +339,12 @@ def _homogeneous_square(moments: GaussianMoments, name: str) -> float:
     return float(_homogeneous(moments, (name,), 1.0, np.ones(1))[0][0])
 
 
+def pair_moments_by_splines(moments: GaussianMoments, names: Functions, log_q: float) -> SplinePairs | None:
+    """The integrals over theta, where phi is a piecewise polynomial and they keep more digits than the other rules."""
+    highest = SPLINE_HIGH if set(names) <= {VALUE, SLOPE} else SPLINE_SQUARES_HIGH
+    return spline_pairs(moments, math.exp(log_q)) if log_q <= highest else None
+
+
 def pair_ratios(moments: GaussianMoments, names: Functions, log_q: float, c: Array) -> list[Array]:
     """E[f(u) f(v)] / E[f(u)^2] for each named f ("value", "slope", "psi") and every correlation in ``c`` (P,).
 
@@ -351,11 +357,10 @@ def pair_ratios(moments: GaussianMoments, names: Functions, log_q: float, c: Arr
         extreme = _extreme(moments, names, log_q, c)
         if extreme is not None:
             return extreme
-        if log_q <= (SPLINE_HIGH if set(names) <= {VALUE, SLOPE} else SPLINE_SQUARES_HIGH):
-            spline = spline_pairs(moments, math.exp(log_q))
-            if spline is not None:
-                theta = np.arccos(c)
-                return [np.clip(1.0 - spline.drop(name, theta), -1.0, 1.0) for name in names]
+        spline = pair_moments_by_splines(moments, names, log_q)
+        if spline is not None:
+            theta = np.arccos(c)
+            return [np.clip(1.0 - spline.drop(name, theta), -1.0, 1.0) for name in names]
         if c.size >= TABLE_FROM:
             return _tabled(lambda points: direct_ratios(moments, names, log_q, points), c)
     return direct_ratios(moments, names, log_q, c)

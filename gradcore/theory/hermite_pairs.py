@@ -1,7 +1,7 @@
-"""Pair moments by Mehler's series: E f(u) f(v) = sum_k a_k^2 c^k, a_k the orthonormal Hermite coefficients of f(sqrt(q) Z).
+"""Pair moments by Mehler's series: E f(u) f(v) = sum_k a_k^2 c^k, a_k the Hermite coefficients of f(sqrt(q) Z).
 
 One set of coefficients serves every correlation of that q. What the K of them that are kept leave out is known from
-E f^2, and times c^K it bounds the error at c >= 0. The coefficients of tanh(sqrt(q) Z) fall as exp(-pi sqrt(k / 2q)), so
+E f^2, and times c^K it bounds the error. The coefficients of tanh(sqrt(q) Z) fall as exp(-pi sqrt(k / 2q)), so
 ORDERS leave nothing out; kinks leave a power law, and the series serves all but the correlations near 1.
 
 Source: Mehler 1866; the rules are ours. Units: second moments. Validity: q up to HIGHEST; tests/test_pair_table.py.
@@ -17,8 +17,8 @@ import numpy as np
 from gradcore.theory.gaussian import GaussianMoments, composite
 
 Array = np.ndarray
-ORDERS = ((3.5, 320), (10.0, 640), (math.inf, 1280))  # up to this q
-KINKED_ORDERS = 640
+ORDERS = ((3.5, 320, 0.04), (10.0, 640, 0.02), (math.inf, 1280, 0.02))  # up to this q, and the step of the grid
+KINKED_ORDERS = 320
 REMAINDER = 1e-12  # of E f^2 that may be left out
 HIGHEST = 100.0  # in q: beyond, activations are too sharp for the grids
 REACH = 14.0  # the integrand falls as exp(-z^2 / 4)
@@ -36,9 +36,8 @@ def _functions(z: Array, weight: Array | float, orders: int) -> Array:
 
 
 @lru_cache(maxsize=3)
-def smooth_grid(orders: int) -> tuple[Array, Array]:
+def smooth_grid(orders: int, step: float) -> tuple[Array, Array]:
     """(z, rows) on a uniform grid: the trapezoid rule is exact to rounding for what is analytic around the axis."""
-    step = 0.02
     z = np.arange(-round(REACH / step), round(REACH / step) + 1) * step
     return z, _functions(z, step, orders)
 
@@ -48,25 +47,25 @@ def kinked_grid(kinks: tuple[float, ...]) -> tuple[Array, Array]:
     """(z, rows) by Gauss-Legendre on panels graded towards these kinks (in z) and 0."""
     fine = np.array([0.0, 0.012, 0.05, 0.2])
     around = [(k + np.concatenate([-fine, fine])) for k in (0.0, *kinks)]
-    edges = np.unique(np.concatenate([np.linspace(-REACH, REACH, 57), *around]))
+    edges = np.unique(np.concatenate([np.linspace(-REACH, REACH, 41), *around]))
     edges = edges[np.abs(edges) <= REACH]
     z, weight = composite(edges[np.append(True, np.diff(edges) > 1e-13)], 20)
     return z, _functions(z, weight, KINKED_ORDERS)
 
 
-def _orders(q: float) -> int:
-    return next(orders for most, orders in ORDERS if q <= most)
+def _orders(q: float) -> tuple[int, float]:
+    return next((orders, step) for most, orders, step in ORDERS if q <= most)
 
 
 class HermitePairs:
-    """1 - E f f / E f^2 of some functions f at some q, at any correlation c >= 0."""
+    """1 - E f f / E f^2 of some functions f at some q, at any correlation c."""
 
     def __init__(self, moments: GaussianMoments, names: tuple[str, ...], q: Array) -> None:
         from gradcore.theory.correlation import evaluate
 
         root = np.sqrt(q)
         if all(k == 0.0 for k in moments.kinks):
-            z, rows = kinked_grid(()) if moments.kinks else smooth_grid(_orders(float(q.max())))
+            z, rows = kinked_grid(()) if moments.kinks else smooth_grid(*_orders(float(q.max())))
             values = np.array(evaluate(moments, names, z[:, None] * root))  # (names, N, Q)
             a = np.einsum("kn,fnq->fqk", rows, values, optimize=True)
             second = np.einsum("n,fnq->fq", rows[0], values**2)
@@ -85,9 +84,10 @@ class HermitePairs:
         """(names, Q, N) of 1 - E f f / E f^2, and (N,) whether all of them are exact to REMAINDER."""
         orders = self.share.shape[2]
         with np.errstate(divide="ignore"):
-            powers = -np.expm1(np.log(c)[:, None] * np.arange(1, orders))  # 1 - c^k without cancellation
+            powers = -np.expm1(np.log(np.abs(c))[:, None] * np.arange(1, orders))  # 1 - c^k without cancellation
+        powers[c < 0.0, ::2] = 2.0 - powers[c < 0.0, ::2]
         out = self.share[:, :, 1:] @ powers.T + self.rest[:, :, None]
-        return out, float(np.abs(self.rest).max(initial=0.0)) * c**orders < REMAINDER
+        return out, float(np.abs(self.rest).max(initial=0.0)) * np.abs(c) ** orders < REMAINDER
 
 
 def hermite_pairs(moments: GaussianMoments, names: tuple[str, ...], q: Array) -> HermitePairs | None:

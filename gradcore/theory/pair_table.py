@@ -55,7 +55,7 @@ T_ORDERS = np.arange(NODES)
 
 @lru_cache(maxsize=1)
 def _nodes() -> tuple[Array, Array, Array, Array]:
-    """Chebyshev points of ln q and of theta on [-1, 1] (theta's include both ends), and the matrices to their series."""
+    """Chebyshev points of ln q and of theta on [-1, 1] (theta's with both ends), and the matrices to their series."""
     chebyshev = np.polynomial.chebyshev
     x, t = chebyshev.chebpts1(Q_NODES), chebyshev.chebpts2(NODES)
     to_q, to_t = (np.linalg.inv(chebyshev.chebvander(p, p.size - 1)) for p in (x, t))

@@ -1,6 +1,6 @@
 """Pair moments of piecewise polynomial activations (relu6, hardtanh, hardsigmoid, hardswish) for all correlations.
 
-With c = cos(theta), u, v ~ N(0, q) and f' = g + sum_i B_i delta(h - k_i), g without its jumps (Price 1958, Plackett 1954):
+With c = cos(theta), u, v ~ N(0, q) and f' = g + sum_i B_i delta(h - k_i), g without its jumps (Plackett 1954):
 
     d/dtheta E f(u) f(v) = -q sin(theta) [E g g + 2 sum_i B_i p(k_i) E(g(v) | u = k_i) + sum_ij B_i B_j p(k_i, k_j)],
 
@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -66,7 +67,7 @@ def pieces_of(moments: GaussianMoments) -> Pieces | None:
         return None
     edges = np.concatenate([[knots[0] - 8.0], knots, [knots[-1] + 8.0]])
     rows = []
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(edges.tolist()):
         h = low + (high - low) * np.array([0.25, 0.5, 0.75, 0.1, 0.6, 0.9])
         value = moments.value(h)
         if not np.all(np.isfinite(value)):
@@ -81,7 +82,7 @@ def pieces_of(moments: GaussianMoments) -> Pieces | None:
 
 @lru_cache(maxsize=1)
 def _integration() -> tuple[Array, Array]:
-    """(nodes on [-1, 1], matrix (NODES + 1, NODES) from values there to the Chebyshev series of the integral from -1)."""
+    """(nodes on [-1, 1], matrix (NODES + 1, NODES) from values there to the series of the integral from -1)."""
     chebyshev = np.polynomial.chebyshev
     nodes = chebyshev.chebpts1(NODES)
     series = np.linalg.inv(chebyshev.chebvander(nodes, NODES - 1))
@@ -94,7 +95,9 @@ class SplinePairs:
     def __init__(self, phi: Pieces, q: float) -> None:
         self.q, self.root, self.knots = q, math.sqrt(q), phi.knots
         slope = phi.slope
-        self.functions = dict(zip(NAMES, (phi, slope, phi * slope, phi * phi, slope * slope), strict=True))
+        self.functions: dict[str, Pieces] = dict(
+            zip(NAMES, (phi, slope, phi * slope, phi * phi, slope * slope), strict=True)
+        )
         steps = max(1, math.ceil(math.log2(0.5 * math.pi / min(SHARP * _nearest(phi.knots) / self.root, 0.6))))
         half = np.concatenate([[0.0], 0.5 * math.pi * 2.0 ** np.arange(-steps, 1.0)])
         self.edges = np.concatenate([half, math.pi - half[-2::-1]])
@@ -105,21 +108,27 @@ class SplinePairs:
         self._low = np.arange(end.shape[0])[:, None] < near.shape[0]
         self._sine, self._sin2, self._cos2 = np.sin(end), np.sin(0.5 * end) ** 2, np.cos(0.5 * end) ** 2
         self._cosine = np.where(self._low, 1.0, -1.0) * np.cos(end)
-        structure = graded_edges(-REACH * self.root, REACH * self.root, (0.0,), 0.5 * min(1.0, self.root), (*phi.knots,))
+        structure = graded_edges(
+            -REACH * self.root, REACH * self.root, (0.0,), 0.5 * min(1.0, self.root), (*phi.knots,)
+        )
         self._u, w = composite(structure)
         self._density = w * np.exp(-0.5 * self._u**2 / q) / math.sqrt(2.0 * math.pi * q)
         self._cached: dict[bytes, Array] = {}
+        self._seconds: dict[str, float] = {}
 
     def drop(self, name: str, theta: Array) -> Array:
         """1 - E f(u) f(v) / E f^2 at these theta (N,); 0 where f vanishes altogether."""
         f = self.functions[name]
-        second = self._second(f)
+        if name not in self._seconds:
+            self._seconds[name] = self._second(f)
+        second = self._seconds[name]
         if not second > 0.0:
             return np.zeros_like(theta)
         series = self._series(f)
         panel = np.clip(np.searchsorted(self.edges, theta, side="right") - 1, 0, self.edges.size - 2)
         x = (theta - self.edges[panel]) / self._width[panel] - 1.0
-        return (series[panel] * np.polynomial.chebyshev.chebvander(x, NODES)).sum(axis=-1) / second
+        basis = np.cos(np.arccos(np.clip(x, -1.0, 1.0))[:, None] * np.arange(NODES + 1))
+        return (series[panel] * basis).sum(axis=1) / second
 
     def _second(self, f: Pieces) -> float:
         """E f^2."""

@@ -23,7 +23,12 @@ from gradcore.theory.gaussian import GaussianMoments, composite
 Array = np.ndarray
 Functions = tuple[str, ...]
 LOWEST, NARROWEST = 8.0, 0.5  # of q; of q (1 - c^2)
-LONGEST = ((100.0, 16.0), (12.0, 6.0), (4.0, 3.0), (0.0, 1.5))  # from this q (1 - c^2) on, the longest panel of the grid
+LONGEST = (
+    (100.0, 16.0),
+    (12.0, 6.0),
+    (4.0, 3.0),
+    (0.0, 1.5),
+)  # from this q (1 - c^2) on, the longest panel of the grid
 NODES, FIRST, RATIO = 14, 0.9, 1.7  # panels grow from FIRST by RATIO, where bumps are exponentials
 MOST = 400  # nodes of the grid, beyond which the polar rule is faster
 SMALLEST = 1e-13  # of f, below which the bump has ended
@@ -81,7 +86,9 @@ class WidePairs:
         spread = q * (1.0 - c) * (1.0 + c)
         joint = np.exp((self._squares + c * self._products) / spread) / (2.0 * math.pi * math.sqrt(q * spread))
         density = np.exp(-0.5 / q * self.h**2) / math.sqrt(2.0 * math.pi * q)
-        return self._lines(q, c) + ((2.0 * density * self._given(c, spread) + self.bump @ joint) * self.bump).sum(axis=1)
+        return self._lines(q, c) + ((2.0 * density * self._given(c, spread) + self.bump @ joint) * self.bump).sum(
+            axis=1
+        )
 
     def _lines(self, q: float, c: float) -> Array:
         """E H H."""
