@@ -167,7 +167,7 @@ def test_series_against_the_polar_rule(code: str) -> None:
         drop, known = found.drop(c)
         assert known[1:4].all()
         # kinks and sharp functions leave the neighbourhood of 1 to the rules
-        assert known.all() or q > 5.0 or code in ("elu", "softsign")
+        assert known.all() or q > 1.0 or code in ("elu", "softsign")
         for i in np.flatnonzero(known):
             slow = np.array(correlation._polar(moments, NAMES, q, float(c[i]))) / _squares(moments, q)
             assert np.abs(1.0 - drop[:, 0, i] - slow).max() < 2e-11
@@ -178,8 +178,8 @@ def test_half_lines_and_bump_against_the_rules(code: str) -> None:
     """From the narrowest ridge to independent samples, c of both signs, to 1e-11 of E f^2."""
     moments = _moments(code)
     rule = correlation._conditional if code == "hardswish" else correlation._polar
-    for q in (10.0, 1e4):
-        for ridge in (0.6, 5.0, 13.0, 0.5 * q, q):
+    for q in (1.0, 10.0, 1e4):
+        for ridge in (x for x in (0.12, 0.6, 5.0, 13.0, 0.5 * q, q) if x <= q):
             c = math.sqrt(max(0.0, 1.0 - ridge / q))
             for sign in (1.0, -1.0):
                 fast = wide_pairs(moments, NAMES, q, sign * c)
@@ -192,7 +192,7 @@ def test_half_lines_and_bump_against_the_rules(code: str) -> None:
 
 def test_bumps_without_an_end_are_left_to_the_rules() -> None:
     assert wide_pairs(_moments("softsign"), NAMES, 100.0, 0.3) is None
-    assert wide_pairs(_moments("tanh"), NAMES, 1.0, 0.3) is None
+    assert wide_pairs(_moments("tanh"), NAMES, 0.9, 0.3) is None
     assert wide_pairs(_moments("tanh"), NAMES, 100.0, 0.9999) is None
 
 

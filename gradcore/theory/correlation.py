@@ -31,7 +31,7 @@ from gradcore.theory.gaussian import (
     graded_edges,
 )
 from gradcore.theory.spline_pairs import SplinePairs, spline_pairs
-from gradcore.theory.wide_pairs import wide_pairs
+from gradcore.theory.wide_pairs import reaches, wide_pairs
 
 Array = np.ndarray
 Number = Any  # a float or an array: formulas that NumPy broadcasts
@@ -353,11 +353,14 @@ def pair_ratios(moments: GaussianMoments, names: Functions, log_q: float, c: Arr
     c = np.clip(np.asarray(c, dtype=float), -1.0, 1.0)
     if c.size == 0:
         return [np.empty(0) for _ in names]
+    if c.size == 1 and c[0] == 1.0:
+        return [np.ones(1) for _ in names]
     if not moments.homogeneous and not moments.oscillates:
         extreme = _extreme(moments, names, log_q, c)
         if extreme is not None:
             return extreme
-        spline = pair_moments_by_splines(moments, names, log_q)
+        few = c.size == 1 and reaches(moments, names, math.exp(min(log_q, LOG_HIGH)), float(c[0]))
+        spline = None if few else pair_moments_by_splines(moments, names, log_q)
         if spline is not None:
             theta = np.arccos(c)
             return [np.clip(1.0 - spline.drop(name, theta), -1.0, 1.0) for name in names]

@@ -1,8 +1,8 @@
 """Pair moments by Mehler's series: E f(u) f(v) = sum_k a_k^2 c^k, a_k the Hermite coefficients of f(sqrt(q) Z).
 
 One set of coefficients serves every correlation of that q. What the K of them that are kept leave out is known from
-E f^2, and times c^K it bounds the error. The coefficients of tanh(sqrt(q) Z) fall as exp(-pi sqrt(k / 2q)), so
-ORDERS leave nothing out; kinks leave a power law, and the series serves all but the correlations near 1.
+E f^2, and times c^K it bounds the error. For tanh(sqrt(q) Z) the squares fall as exp(-pi sqrt(k / q)), so ORDERS leave
+out next to nothing; kinks leave a power law, and the series serves all but the correlations near 1.
 
 Source: Mehler 1866; the rules are ours. Units: second moments. Validity: q up to HIGHEST; tests/test_pair_table.py.
 """

@@ -1,4 +1,4 @@
-"""Pair moments at large q: an activation seen from afar is its two half-lines and a bump g around 0.
+"""Pair moments at q >= 1: an activation seen from afar is its two half-lines and a bump g around 0.
 
 With f = H + g, H = l_0 + l_1 h + l_2 h^2 left of 0 and r_0 + r_1 h + r_2 h^2 right of it,
 
@@ -22,15 +22,11 @@ from gradcore.theory.gaussian import GaussianMoments, composite
 
 Array = np.ndarray
 Functions = tuple[str, ...]
-LOWEST, NARROWEST = 8.0, 0.5  # of q; of q (1 - c^2)
-LONGEST = (
-    (100.0, 16.0),
-    (12.0, 6.0),
-    (4.0, 3.0),
-    (0.0, 1.5),
-)  # from this q (1 - c^2) on, the longest panel of the grid
+LOWEST, NARROWEST = 1.0, 0.1  # of q; of q (1 - c^2)
+# from this q (1 - c^2) on, the longest panel of the grid
+LONGEST = ((100.0, 16.0), (12.0, 6.0), (4.0, 3.0), (0.5, 1.5), (0.0, 0.6))
 NODES, FIRST, RATIO = 14, 0.9, 1.7  # panels grow from FIRST by RATIO, where bumps are exponentials
-MOST = 400  # nodes of the grid, beyond which the polar rule is faster
+MOST = 300  # nodes of the grid, beyond which the polar rule is faster
 SMALLEST = 1e-13  # of f, below which the bump has ended
 EDGE = 48.0  # bumps end before
 DEGREES = np.arange(3)
@@ -117,10 +113,20 @@ def _grid(moments: GaussianMoments, names: Functions, panel: float) -> WidePairs
     return pairs if pairs.holds else None
 
 
+def reaches(moments: GaussianMoments, names: Functions, q: float, c: float) -> bool:
+    """Whether the rule serves this q and c."""
+    return _serving(moments, names, q, c) is not None
+
+
 def wide_pairs(moments: GaussianMoments, names: Functions, q: float, c: float) -> Array | None:
     """(names,) E f(u) f(v), or None where the rule does not hold."""
+    found = _serving(moments, names, q, c)
+    return None if found is None else found.at(q, c)
+
+
+def _serving(moments: GaussianMoments, names: Functions, q: float, c: float) -> WidePairs | None:
     spread = q * (1.0 - c) * (1.0 + c)
     if q < LOWEST or spread < NARROWEST:
         return None
     found = _grid(moments, names, next(longest for least, longest in LONGEST if spread >= least))
-    return None if found is None or found.h.size > MOST else found.at(q, c)
+    return None if found is None or found.h.size > MOST else found
