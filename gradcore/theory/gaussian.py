@@ -113,6 +113,7 @@ class GaussianMoments:
         self.limits = tuple(limit - self.offset for limit in activation.limits)
         self.closed = activation.closed if shift == 0.0 and self.offset == 0.0 else None
         self._bands: dict[int, tuple[Array, Array, Array]] = {}
+        self._ends: dict[float, float] = {}  # ln E phi^2 at the ends of the range
         self._last: tuple[object, Array] = (None, np.empty(0))
         self.unshifted = shift == 0.0
         self.kinks = tuple(k - shift for k in activation.kinks)
@@ -227,6 +228,10 @@ class GaussianMoments:
             value = self.at_zero[0]
             return 2.0 * math.log(abs(value)) if value else -math.inf
         clipped = min(max(log_q, LOG_LOW), LOG_HIGH)
+        if clipped != log_q:
+            if clipped not in self._ends:
+                self._ends[clipped] = self.log_second(clipped)
+            return self._ends[clipped] + self.powers["second"][int(log_q > 0.0)] * (log_q - clipped)
         if self.oscillates:
             second = float(_sine_moments(np.float64(math.exp(clipped)), self.shift)["second"])
         elif self.closed is not None:
@@ -235,8 +240,7 @@ class GaussianMoments:
             h2, _, matrix = self._rule(math.floor(clipped / BAND))
             q = math.exp(clipped)
             second = float(matrix[1] @ np.exp(h2 * (-0.5 / q))) / math.sqrt(q)
-        log_second = math.log(second) if second > 0 else -math.inf
-        return log_second + float(self._exponent("second", np.float64(log_q)))
+        return math.log(second) if second > 0 else -math.inf
 
     def at(self, log_q: Array) -> Moments:
         """Every moment that the recursions use, at an array of log q (entries may be -inf)."""

@@ -21,6 +21,7 @@ from functools import lru_cache
 import numpy as np
 
 from gradcore.theory.correlation import (
+    GROWING_HIGH,
     PSI,
     SLOPE,
     SLOPE_SQUARE,
@@ -73,6 +74,8 @@ class PairTable:
         self._spline = phi is not None
         gap = float(np.diff(phi.knots).min(initial=math.inf)) if phi is not None else math.inf
         self._scale = min(WIDEST, SHARP * gap)
+        # without offsets the leading behaviour is the same from where it sets in
+        self._far = -LOW if any(moments.limits) else GROWING_HIGH
         self._blocks: dict[tuple[int, int, str], Array] = {}
         self._series: dict[tuple[int, Functions], HermitePairs | None] = {}
 
@@ -85,7 +88,7 @@ class PairTable:
         if not self.moments.oscillates:
             cells[log_q < FAR_LOW_AT] = FAR_LOW
             if self.moments.tail_square > 0.0:  # sloped tails
-                cells[log_q > -LOW] = FAR_HIGH
+                cells[log_q > self._far] = FAR_HIGH
         return cells
 
     def least(self, cell: int) -> int:
