@@ -18,7 +18,16 @@ import numpy as np
 import gradcore as gc
 from benchmarks.__main__ import ONE_CORE
 from gradcore.activations import ACTIVATIONS
-from gradcore.theory import critical_line, fixed_points, gaussian, moment_table
+from gradcore.theory import (
+    critical_line,
+    fixed_points,
+    gaussian,
+    hermite_pairs,
+    moment_table,
+    pair_table,
+    spline_pairs,
+    wide_pairs,
+)
 
 SIDE, DEPTH = 100, 100
 MAP_LIMIT, CORRELATION_LIMIT = 0.1, 0.01  # seconds
@@ -27,6 +36,13 @@ CACHES = (
     moment_table.table_of,
     fixed_points.variance_fixed_points,
     critical_line._line,
+    hermite_pairs.smooth_grid,
+    hermite_pairs.kinked_grid,
+    spline_pairs.spline_pairs,
+    spline_pairs._pieces,
+    spline_pairs._integration,
+    pair_table.pair_table,
+    wide_pairs._grid,
 )
 # the correlation map of activations with kinks is integrated pair by pair, and has no limit
 SMOOTH = [code for code, entry in ACTIVATIONS.items() if not entry.kinks or entry.homogeneous]

@@ -97,13 +97,20 @@ def softplus(h: Array, a: float) -> Array:
     return np.logaddexp(0.0, h)
 
 
+def _mish_gate(h: Array) -> tuple[Array, Array]:
+    """e^h and n = e^h (e^h + 2), by which tanh(ln(1 + e^h)) = n / (n + 2): one exponential (of 50 at most)."""
+    e = np.exp(np.minimum(h, 50.0))
+    return e, e * (e + 2.0)
+
+
 def mish(h: Array, a: float) -> Array:
-    return h * np.tanh(np.logaddexp(0.0, h))
+    _, n = _mish_gate(h)
+    return h * (n / (n + 2.0))
 
 
 def mish_slope(h: Array, a: float) -> Array:
-    t = np.logaddexp(0.0, h)
-    return np.tanh(t) + h * special("expit")(h) * tanh_slope(t, a)
+    e, n = _mish_gate(h)
+    return n / (n + 2.0) + h * (e / (1.0 + e)) * (4.0 * (n + 1.0) / (n + 2.0) ** 2)
 
 
 def tanh(h: Array, a: float) -> Array:

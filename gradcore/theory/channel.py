@@ -21,6 +21,7 @@ import numpy as np
 from gradcore.normalization import NORMALIZATIONS
 from gradcore.theory.correlation import PSI, SLOPE, VALUE, pair_ratios
 from gradcore.theory.gaussian import GaussianMoments, moments_of
+from gradcore.theory.pair_table import PairReader
 
 if TYPE_CHECKING:
     from gradcore.spec import Spec
@@ -63,6 +64,22 @@ class Channel:
         self.log_gamma2 = 2.0 * log_of(abs(spec.norm_gamma))
         self.gamma, self.beta, self.beta2 = spec.norm_gamma, spec.norm_beta, spec.norm_beta**2
         self.centers = NORMALIZATIONS[spec.norm].centers
+        self._reader: PairReader | None = None
+
+    def follow(self, log_q: Array) -> None:
+        """Say at which ln q (L,) pairs will be asked for, so that tables serve where they pay (theory.pair_table)."""
+        self._reader = PairReader(self.moments, np.atleast_1d(self.argument(log_q)))
+
+    def pairs(self, name: str, log_arg: float, c: Array) -> Array:
+        """E f f / E f^2 of the activation itself at the ln q that it sees."""
+        if self._reader is None:
+            return pair_ratios(self.moments, (name,), log_arg, c)[0]
+        return self._reader.ratios((name,), log_arg, c)[0]
+
+    def slope_pairs_along(self, log_q: Array, c: Array) -> Array:
+        """(L, P) ``slope_pairs`` of every layer at once."""
+        reader = self._reader or PairReader(self.moments, np.atleast_1d(self.argument(log_q)))
+        return reader.along(SLOPE, np.atleast_1d(self.argument(log_q)), c)
 
     def argument(self, log_q: Number) -> Array:
         """ln of the Gaussian second moment at which phi is evaluated."""
@@ -74,15 +91,19 @@ class Channel:
 
     def out_pairs(self, log_q: float, c: Array) -> Array:
         """E x_a x_b / E x^2 for each correlation of z_a, z_b."""
-        return pair_ratios(self.moments, (VALUE,), log_q, c)[0]
+        return self.pairs(VALUE, log_q, c)
+
+    def out_pair(self, log_q: float, c: float) -> float:
+        """``out_pairs`` of one correlation."""
+        return float(self.out_pairs(log_q, np.array([c]))[0])
 
     def slope_pairs(self, log_q: float, c: Array) -> Array:
         """The ratio by which the factor F shrinks between two samples: E phi'_a phi'_b / E phi'^2."""
-        return pair_ratios(self.moments, (SLOPE,), float(self.argument(log_q)), c)[0]
+        return self.pairs(SLOPE, float(self.argument(log_q)), c)
 
     def seen_pairs(self, log_q: float, c: Array) -> Array:
         """E f_a f_b / E f^2."""
-        return pair_ratios(self.moments, (PSI,), log_q, c)[0]
+        return self.pairs(PSI, log_q, c)
 
     def backward(self, log_q: Array) -> Backward:
         """Factors and slopes at every layer's log q (L,)."""
@@ -109,7 +130,7 @@ class NormBefore(Channel):
         return self.log_gamma2 + log_q - log_add(log_q, self.log_eps)
 
     def out_pairs(self, log_q: float, c: Array) -> Array:
-        return pair_ratios(self.moments, (VALUE,), self._argument(log_q), c)[0]
+        return self.pairs(VALUE, float(self.argument(log_q)), c)
 
     def _pinned(self, log_q: Array) -> tuple[Array, Array, Array]:
         """v = q / (q + eps), ln(q + eps), and argument."""
@@ -145,7 +166,7 @@ class NormBefore(Channel):
         kept = 1.0 - mean - along
         if kept <= 1e-14:
             return np.ones_like(c)
-        pairs = pair_ratios(self.moments, (PSI,), float(log_arg), c)[0]
+        pairs = self.pairs(PSI, float(log_arg), c)
         return (pairs - mean - along * c) / kept
 
     def seen_hermite(self, log_q: float) -> Array:
@@ -186,7 +207,7 @@ class NormAfter(Channel):
         return log_add(normalized, log_of(self.beta2)) if self.centers else normalized
 
     def out_pairs(self, log_q: float, c: Array) -> Array:
-        pairs = pair_ratios(self.moments, (VALUE,), log_q, c)[0]
+        pairs = self.pairs(VALUE, log_q, c)
         share = float(self._log_spread(np.asarray(log_q))[2])
         inner = (pairs - share) / (1.0 - share) if share < 1.0 else np.ones_like(c)
         if not self.centers:

@@ -6,9 +6,10 @@ Three rules, chosen by the activation, all exact to quadrature precision:
 * polar coordinates u = r sin s, v = r sin(s + theta), c = cos(theta), for functions whose only kink is at 0:
   the kink lines are rays, panels are graded towards them;
 * conditional product rule for kinks elsewhere or a shifted activation: u by graded panels, v given u with
-  every kink as a panel edge.
+  every kink as a panel edge; piecewise polynomials by integrals over theta (theory.spline_pairs).
 
-Whole arrays of c are served by a Chebyshev table in theta = arccos c (one 1-D table a layer).
+Whole arrays of c are served by a Chebyshev table in theta = arccos c (one 1-D table a layer), networks of many layers
+by theory.pair_table.
 Units: second moments. Validity: -1 <= c <= 1, any q; checked by tests/test_correlation.py.
 """
 
@@ -29,6 +30,8 @@ from gradcore.theory.gaussian import (
     composite,
     graded_edges,
 )
+from gradcore.theory.spline_pairs import SplinePairs, spline_pairs
+from gradcore.theory.wide_pairs import reaches, wide_pairs
 
 Array = np.ndarray
 Number = Any  # a float or an array: formulas that NumPy broadcasts
@@ -38,13 +41,16 @@ TABLE_NODES = 21
 # beyond these q the leading behaviour is exact enough: bounded activations approach theirs as 1/sqrt(q), growing
 # ones as 1/q (phi, offsets kept) or 1/sqrt(q) (phi')
 BOUNDED_HIGH, GROWING_HIGH, GROWING_VALUE_HIGH = math.log(1e18), math.log(1e12), math.log(1e9)
+# up to these q the integrals over theta keep more digits than the conditional rule
+SPLINE_HIGH, SPLINE_SQUARES_HIGH = math.log(1e6), math.log(1e3)
 
 # what may be asked: phi phi, phi' phi', psi psi with psi = phi phi'
 VALUE, SLOPE, PSI = "value", "slope", "psi"
 SQUARE, SLOPE_SQUARE = "square", "slope_square"  # phi^2 phi^2 and phi'^2 phi'^2, for finite width
+MOMENTS = {VALUE: "second", SLOPE: "slope_second", PSI: "psi_second", SQUARE: "fourth", SLOPE_SQUARE: "slope_fourth"}
 
 
-def _evaluate(moments: GaussianMoments, names: Functions, h: Array) -> list[Array]:
+def evaluate(moments: GaussianMoments, names: Functions, h: Array) -> list[Array]:
     """The named functions at h; phi and phi' are evaluated once."""
     value = moments.value(h) if set(names) & {VALUE, PSI, SQUARE} else np.zeros(())
     slope = moments.derivative(h) if set(names) & {SLOPE, PSI, SLOPE_SQUARE} else np.zeros(())
@@ -95,20 +101,24 @@ def _homogeneous(moments: GaussianMoments, names: Functions, q: float, c: Array)
 
 
 def _sine(names: Functions, q: float, c: Array, shift: float) -> list[Array]:
-    """sin(beta + u) sin(beta + v) = (cos(u - v) - cos(2 beta + u + v)) / 2."""
+    """sin(beta + u) sin(beta + v) = (cos(u - v) - cos(2 beta + u + v)) / 2; what cancels at small q is taken out."""
 
-    def both(k: int, sign: float) -> Array:
-        apart = np.exp(-k * k * q * (1 - c))
-        together = math.cos(2 * k * shift) * np.exp(-k * k * q * (1 + c))
-        return 0.5 * (apart - sign * together)
+    def product(k: int) -> Array:  # E sin k(beta + u) sin k(beta + v)
+        apart = -0.5 * np.sign(c) * np.exp(-k * k * q * (1 - np.abs(c))) * np.expm1(-2 * k * k * q * np.abs(c))
+        return apart + math.sin(k * shift) ** 2 * np.exp(-k * k * q * (1 + c))
 
-    one = (1 - math.cos(2 * shift) * np.exp(-2 * q)) / 2
+    def squares(mean: float) -> Array:  # E (1 - cos 2(beta + u)) (1 - cos 2(beta + v)) / 4, the mean of one known
+        apart = 0.5 * np.exp(-4 * q * (1 - np.abs(c))) * np.expm1(-4 * q * np.abs(c)) ** 2
+        tilt = math.sin(2 * shift) ** 2 * (np.exp(-4 * q) - np.exp(-4 * q * (1 + c)))
+        return 0.25 * (mean * mean + apart + tilt)
+
+    even = 2 * math.sin(shift) ** 2 * math.exp(-2 * q)
     forms = {
-        VALUE: lambda: both(1, 1.0),
-        SLOPE: lambda: both(1, -1.0),
-        PSI: lambda: 0.25 * both(2, 1.0),
-        SQUARE: lambda: one - 0.25 + 0.25 * both(2, -1.0),  # sin^2 = (1 - cos 2h) / 2
-        SLOPE_SQUARE: lambda: 0.75 - one + 0.25 * both(2, -1.0),
+        VALUE: lambda: product(1),
+        SLOPE: lambda: 0.5 * (np.exp(-q * (1 - c)) + math.cos(2 * shift) * np.exp(-q * (1 + c))),
+        PSI: lambda: 0.25 * product(2),
+        SQUARE: lambda: squares(even - math.expm1(-2 * q)),
+        SLOPE_SQUARE: lambda: squares(2.0 - even + math.expm1(-2 * q)),
     }
     return [forms[name]() for name in names]
 
@@ -137,12 +147,12 @@ def _arc(length: float, smallest: float) -> tuple[Array, Array]:
 def _polar_arc(moments: GaussianMoments, names: Functions, u: Array, v: Array, same: bool) -> list[Array]:
     """f(u) f(v) + f(-u) f(-v), or f(u) f(-v) + f(-u) f(v) where ``same`` is False."""
     sign = 1.0 if same else -1.0
-    plus_u, plus_v = _evaluate(moments, names, u), _evaluate(moments, names, v)
+    plus_u, plus_v = evaluate(moments, names, u), evaluate(moments, names, v)
     if moments.activation.odd:  # phi and psi odd, the others even
         return [
             2.0 * (sign if n in (VALUE, PSI) else 1.0) * a * b for n, a, b in zip(names, plus_u, plus_v, strict=True)
         ]
-    minus_u, minus_v = _evaluate(moments, names, -u), _evaluate(moments, names, -v)
+    minus_u, minus_v = evaluate(moments, names, -u), evaluate(moments, names, -v)
     if same:
         return [a * b + x * y for a, b, x, y in zip(plus_u, plus_v, minus_u, minus_v, strict=True)]
     return [a * y + x * b for a, b, x, y in zip(plus_u, plus_v, minus_u, minus_v, strict=True)]
@@ -178,7 +188,7 @@ def _conditional(moments: GaussianMoments, names: Functions, q: float, c: float)
     if rest < 1e-9:
         u, w = composite(graded_edges(-REACH * s, REACH * s, structure, 0.5 * min(1.0, s)))
         density = w * np.exp(-0.5 * u * u / q) / math.sqrt(2 * math.pi * q)
-        pairs = zip(_evaluate(moments, names, u), _evaluate(moments, names, u if c > 0 else -u), strict=True)
+        pairs = zip(evaluate(moments, names, u), evaluate(moments, names, u if c > 0 else -u), strict=True)
         return [float(density @ (a * b)) for a, b in pairs]
     u, w = composite(graded_edges(-REACH * s, REACH * s, structure, 0.5 * min(1.0, s, s * rest)), 16)
     keep = np.abs(u) < REACH * s
@@ -191,8 +201,8 @@ def _conditional(moments: GaussianMoments, names: Functions, q: float, c: float)
     width = 0.5 * np.diff(edges, axis=1)
     z = (edges[:, :-1] + width)[:, :, None] + width[:, :, None] * x
     inner = width[:, :, None] * gauss * np.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
-    values_u = _evaluate(moments, names, u)
-    values_v = _evaluate(moments, names, c * u[:, None, None] + s * rest * z)
+    values_u = evaluate(moments, names, u)
+    values_v = evaluate(moments, names, c * u[:, None, None] + s * rest * z)
     return [float(outer @ (a * np.einsum("ijk,ijk->i", inner, b))) for a, b in zip(values_u, values_v, strict=True)]
 
 
@@ -272,7 +282,12 @@ def _direct(moments: GaussianMoments, names: Functions, q: float, c: Array) -> l
         return [closed[name](q, c) for name in names]
     kink_free = moments.unshifted and all(k == 0.0 for k in moments.kinks)
     rule = _polar if kink_free else _conditional
-    rows = np.array([rule(moments, names, q, float(x)) for x in c])
+
+    def one(x: float) -> Array | list[float]:
+        wide = wide_pairs(moments, names, q, x)
+        return rule(moments, names, q, x) if wide is None else wide
+
+    rows = np.array([one(x) for x in c.tolist()])
     return list(rows.reshape(-1, len(names)).T)
 
 
@@ -303,14 +318,31 @@ def _tabled(function: Callable[[Array], list[Array]], c: Array) -> list[Array]:
 
 def _squares(moments: GaussianMoments, names: Functions, log_q: float) -> dict[str, float]:
     """ln E f^2 of each named f."""
+    if moments.oscillates:
+        whole = _sine(names, math.exp(log_q), np.ones(1), moments.shift)
+        return {name: _log(float(x[0])) for name, x in zip(names, whole, strict=True)}
     if names == (VALUE,):
         return {VALUE: moments.log_second(log_q)}
-    at = moments.at(np.array(log_q))
-    squares = {VALUE: at.log_second, SLOPE: at.log_slope_second, PSI: at.log_psi_second}
-    if {SQUARE, SLOPE_SQUARE} & set(names):
-        e = moments.expectations(np.array(log_q))
-        squares[SQUARE], squares[SLOPE_SQUARE] = np.log(e["fourth"]), np.log(e["slope_fourth"])
-    return {name: float(squares[name]) for name in names}
+    if moments.homogeneous:
+        at = moments.at(np.array(log_q))
+        squares = {VALUE: at.log_second, SLOPE: at.log_slope_second, PSI: at.log_psi_second}
+        return {n: float(squares[n]) if n in squares else _log(_homogeneous_square(moments, n)) for n in names}
+    e = moments.expectations(np.array(log_q), tuple(MOMENTS[name] for name in names))
+    return {name: _log(float(e[MOMENTS[name]])) for name in names}
+
+
+def _log(x: float) -> float:
+    return math.log(x) if x > 0 else -math.inf
+
+
+def _homogeneous_square(moments: GaussianMoments, name: str) -> float:
+    return float(_homogeneous(moments, (name,), 1.0, np.ones(1))[0][0])
+
+
+def pair_moments_by_splines(moments: GaussianMoments, names: Functions, log_q: float) -> SplinePairs | None:
+    """The integrals over theta, where phi is a piecewise polynomial and they keep more digits than the other rules."""
+    highest = SPLINE_HIGH if set(names) <= {VALUE, SLOPE} else SPLINE_SQUARES_HIGH
+    return spline_pairs(moments, math.exp(log_q)) if log_q <= highest else None
 
 
 def pair_ratios(moments: GaussianMoments, names: Functions, log_q: float, c: Array) -> list[Array]:
@@ -321,20 +353,28 @@ def pair_ratios(moments: GaussianMoments, names: Functions, log_q: float, c: Arr
     c = np.clip(np.asarray(c, dtype=float), -1.0, 1.0)
     if c.size == 0:
         return [np.empty(0) for _ in names]
+    if c.size == 1 and c[0] == 1.0:
+        return [np.ones(1) for _ in names]
     if not moments.homogeneous and not moments.oscillates:
         extreme = _extreme(moments, names, log_q, c)
         if extreme is not None:
             return extreme
+        few = c.size == 1 and reaches(moments, names, math.exp(min(log_q, LOG_HIGH)), float(c[0]))
+        spline = None if few else pair_moments_by_splines(moments, names, log_q)
+        if spline is not None:
+            theta = np.arccos(c)
+            return [np.clip(1.0 - spline.drop(name, theta), -1.0, 1.0) for name in names]
+        if c.size >= TABLE_FROM:
+            return _tabled(lambda points: direct_ratios(moments, names, log_q, points), c)
+    return direct_ratios(moments, names, log_q, c)
+
+
+def direct_ratios(moments: GaussianMoments, names: Functions, log_q: float, c: Array) -> list[Array]:
+    """The same by closed form, polar or conditional rule, one correlation after the other; q from 1e-30 to 1e30."""
     q = 1.0 if moments.homogeneous else math.exp(min(max(log_q, LOG_LOW), LOG_HIGH))
-
-    def direct(points: Array) -> list[Array]:
-        return _direct(moments, names, q, points)
-
-    closed = moments.homogeneous or moments.oscillates
-    pairs = _tabled(direct, c) if c.size >= TABLE_FROM and not closed else direct(c)
     squares = _squares(moments, names, math.log(q))
     out = []
-    for name, pair in zip(names, pairs, strict=True):
+    for name, pair in zip(names, _direct(moments, names, q, c), strict=True):
         square = math.exp(squares[name])
         out.append(np.clip(pair / square, -1.0, 1.0) if square > 0 else np.ones_like(c))
     return out

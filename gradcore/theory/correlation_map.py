@@ -2,9 +2,10 @@
 
     c' = (sigma_w^2 E phi(u) phi(v) + sigma_b^2) / q*,   u, v ~ N(0, q*), correlation c.
 
-E phi(u) phi(v) comes from a closed form, from the Hermite series sum_k a_k^2 c^k (Mehler) where its remainder, known
-from E phi^2, is rounding, else from the pair rules of ``theory.correlation``; the last two are read from a Chebyshev
-table in arccos c. Source: Poole et al. 2016, Schoenholz et al. 2017; the rules are ours. Infinite width.
+E phi(u) phi(v) comes from a closed form, from integrals over arccos c (theory.spline_pairs), from Mehler's series
+(theory.hermite_pairs) where what it leaves out is rounding, else from the pair rules of ``theory.correlation``;
+the last two are read from a Chebyshev table in arccos c. Source: Poole et al. 2016, Schoenholz et al. 2017; the rules
+are ours. Infinite width.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,16 +20,15 @@ import numpy as np
 from gradcore.activations import negative_slope_of
 from gradcore.errors import SpecError, UnsupportedError
 from gradcore.fields import MAX_DEPTH
-from gradcore.theory.correlation import TABLE_FROM, VALUE, pair_ratios
+from gradcore.theory.correlation import TABLE_FROM, VALUE, pair_moments_by_splines, pair_ratios
 from gradcore.theory.fixed_points import FixedPoint, fixed_points, law_of
 from gradcore.theory.gaussian import GaussianMoments, moments_of
+from gradcore.theory.hermite_pairs import hermite_pairs
 
 if TYPE_CHECKING:
     from gradcore.spec import Spec
 
 Array = np.ndarray
-ORDERS = 320  # of the Hermite series
-REMAINDER = 1e-13  # of E phi^2 that the series may leave out
 CLOSED_NODES, SERIES_NODES, PAIR_NODES = 129, 65, 33  # of the table in arccos c
 STARTS = (0.0, 0.2, 0.4, 0.6, 0.8, 0.9, 0.99)
 
@@ -46,44 +45,24 @@ class CorrelationMap:
     paths: Array = field(repr=False)
 
 
-@lru_cache(maxsize=1)
-def _hermite_functions() -> tuple[Array, Array]:
-    """(z, rows he_k(z) exp(-z^2/2) times the step, k < ORDERS), he_k orthonormal for N(0, 1). On a uniform grid: the
-    trapezoid rule is exact to rounding for what is analytic around the axis."""
-    step = 0.02
-    z = np.arange(-700, 701) * step
-    rows = np.empty((ORDERS, z.size))
-    before, now = np.zeros_like(z), np.exp(-0.25 * z * z) / (2.0 * math.pi) ** 0.25
-    for k in range(ORDERS):
-        rows[k] = now
-        before, now = now, (z * now - math.sqrt(k) * before) / math.sqrt(k + 1)
-    return z, rows * (np.exp(-0.25 * z * z) / (2.0 * math.pi) ** 0.25 * step)
-
-
-def _series(moments: GaussianMoments, log_q: float) -> Array | None:
-    """a_k^2 / E phi^2, or None where the series ends too early."""
-    if moments.kinks:
-        return None
-    z, rows = _hermite_functions()
-    squares = (rows @ moments.value(math.exp(0.5 * log_q) * z)) ** 2
-    second = math.exp(moments.log_second(log_q))
-    return squares / second if abs(squares.sum() / second - 1.0) < REMAINDER * ORDERS else None
-
-
 def _ratio(moments: GaussianMoments, log_q: float, farthest: float) -> Callable[[Array], Array]:
     """E phi(u) phi(v) / E phi^2 as a function of the correlations, each with arccos c up to ``farthest``."""
-    if moments.homogeneous or moments.oscillates:
+    spline = pair_moments_by_splines(moments, (VALUE,), log_q)
+    if moments.homogeneous or moments.oscillates or spline:
         return lambda c: pair_ratios(moments, (VALUE,), log_q, c)[0]
     closed = VALUE in moments.activation.closed_pairs
-    series = None if closed else _series(moments, log_q)
-    nodes = CLOSED_NODES if closed else PAIR_NODES if series is None else SERIES_NODES
+    nodes = CLOSED_NODES if closed else PAIR_NODES if moments.kinks else SERIES_NODES
     x = np.cos(math.pi * np.arange(nodes) / (nodes - 1))
     at = np.cos(0.5 * farthest * (1.0 + x))
-    if series is None:  # in parts: many at once would be read from a table themselves
-        parts = np.array_split(at, math.ceil(nodes / (TABLE_FROM - 1)))
-        values = np.concatenate([pair_ratios(moments, (VALUE,), log_q, part)[0] for part in parts])
-    else:
-        values = np.polynomial.polynomial.polyval(at, series)
+    values, known = np.empty(nodes), np.zeros(nodes, dtype=bool)
+    series = None if closed else hermite_pairs(moments, (VALUE,), np.array([math.exp(log_q)]))
+    if series is not None:
+        drop, known = series.drop(at)
+        values = 1.0 - drop[0, 0]
+    missing = np.flatnonzero(~known)
+    # in parts: many at once would be read from a table themselves
+    for part in np.array_split(missing, math.ceil(missing.size / (TABLE_FROM - 1))) if missing.size else ():
+        values[part] = pair_ratios(moments, (VALUE,), log_q, at[part])[0]
     values[-1] = 1.0
     weights = (-1.0) ** np.arange(nodes)
     weights[[0, -1]] *= 0.5
@@ -116,8 +95,7 @@ def correlation_map(
     first; a homogeneous activation without bias has the same map at every q. Correlations are numbers from -1 to 1.
 
     Raises SpecError for numbers out of range, UnsupportedError for a Spec whose maps are others, and where the signal
-    has no fixed point but 0. Source: Poole et al. 2016. Validity: infinite width; 1e-9 (activations with kinks off 0 at
-    q* above 10: 1e-6).
+    has no fixed point but 0. Source: Poole et al. 2016. Validity: infinite width; 1e-9.
     """
     law = law_of(network, sigma_w, sigma_b, negative_slope)
     moments = moments_of(law[0], negative_slope_of(law[0], law[3]))

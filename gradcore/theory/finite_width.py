@@ -18,13 +18,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gradcore.theory.correlation import SLOPE, SLOPE_SQUARE, SQUARE, VALUE, pair_ratios
+from gradcore.theory.correlation import SLOPE, SLOPE_SQUARE, SQUARE, VALUE
 from gradcore.theory.mean_field import MeanField
+from gradcore.theory.pair_table import PairReader
 
 if TYPE_CHECKING:
     from gradcore.profile import Profile
 
 Array = np.ndarray
+NAMES = (VALUE, SLOPE, SQUARE, SLOPE_SQUARE)
+SETTLED = 1e-12  # change a layer, beyond which layers are alike
 LARGEST_SPREAD = 0.2  # V / K^2 of one sample's kernel
 LARGEST_ASPECT = 0.25  # sum of 1/width over the layers
 LARGEST_VARIANCE = 100.0  # of a log, beyond which the expansion is not offered
@@ -76,6 +79,7 @@ class _Vertices:
         self.a = 0.5 * (e["slope_z2"] - 1.0)
         self.slope_bend = 0.25 * (e["slope_z4"] - 6.0 * e["slope_z2"] + 3.0)
         self.bend = 0.25 * (e["second_z4"] - 6.0 * e["second_z2"] + 3.0) * self.weight
+        self.fourth, self.slope_fourth = e["fourth"], e["slope_fourth"]
         self.homogeneous = moments.homogeneous
 
     @cached_property
@@ -87,25 +91,31 @@ class _Vertices:
         c = z.mean(axis=1) if z.size else np.ones(depth)
         at = field.channel.moments.at(self.log_q)
         steep = self.weight * np.exp(at.log_slope_second + self.log_q - at.log_second)  # d c' / d c by slope ratio
-        fourth = _normalized(field, self.log_q)
         own, _, _ = _input_variance(self)
         from_input = math.exp(2.0 * (field.law.log_in[0] + field.log_p[0] - self.log_q[0]))
         scatter = from_input * 0.5 * own * (1.0 + self.spec.input_correlation**2)
-        rows = np.empty((4, depth))
-        for i in range(depth):
-            effective = math.sqrt(min(1.0, c[i] ** 2 + scatter))
-            value, slope, square, slope_square = self._ratios(i, effective)
-            square, slope_square = square * fourth["fourth"][i], slope_square * fourth["slope_fourth"][i]
-            rows[:, i] = effective, slope, square - 1.0, slope_square
-            fresh = self.weight[i] ** 2 * max(square - value**2, 0.0) / float(self.spec.layer_widths[i])
-            scatter = min(1.0, (steep[i] * slope) ** 2 * scatter + fresh)
-        return _Pairs(*rows)
+        reader = PairReader(field.channel.moments, self.log_q)
+        fixed = np.stack([c**2, self.log_q, self.weight**2 / self.spec.layer_widths, steep**2], axis=1)
+        still = _still_from(fixed)
+        rows, fresh = np.empty((5, depth)), fixed.tolist()
+        for i, (square_c, log_q, rate, growth) in enumerate(fresh):
+            effective = math.sqrt(min(1.0, square_c + scatter))
+            value, slope, square, slope_square = reader.one(NAMES, log_q, effective)
+            rows[:, i] = effective, value, slope, square, slope_square
+            known = self.fourth[i] * square
+            now = min(1.0, growth * slope**2 * scatter + rate * max(known - value**2, 0.0))
+            if i >= still and abs(now - scatter) <= SETTLED * now:
+                rows[:, i + 1 :] = rows[:, i : i + 1]
+                break
+            scatter = now
+        effective, _, slope, square, slope_square = rows
+        return _Pairs(effective, slope, self.fourth * square - 1.0, self.slope_fourth * slope_square)
 
-    def _ratios(self, i: int, c: float) -> list[float]:
-        names = (VALUE, SLOPE, SQUARE, SLOPE_SQUARE)
-        return [
-            float(r[0]) for r in pair_ratios(self.field.channel.moments, names, float(self.log_q[i]), np.array([c]))
-        ]
+
+def _still_from(rows: Array) -> int:
+    """First index from which these rows (L, K) stay what they are at the end."""
+    moving = np.flatnonzero(np.abs(rows - rows[-1]).max(axis=1) > SETTLED)
+    return int(moving[-1]) + 1 if moving.size else 0
 
 
 @dataclass(frozen=True)
@@ -235,13 +245,15 @@ def _kernel(v: _Vertices) -> tuple[Array, Array, Array]:
     from_input = math.exp(v.field.law.log_in[0] + v.field.log_p[0] - v.log_q[0])
     first = _input_variance(v)
     own[0], shared[0] = from_input**2 * first[0], from_input**2 * first[1]
-    n = v.spec.layer_widths.astype(float)
-    for i in range(depth - 1):
-        own[i + 1] = v.chi_par[i] ** 2 * own[i] + v.eps[i]
-        cross = v.weight[i] ** 2 * v.pairs.square[i] / n[i] if v.spec.batch_size > 1 else 0.0
-        shared[i + 1] = v.chi_par[i] ** 2 * shared[i] + cross
+    square = v.pairs.square if v.spec.batch_size > 1 else np.zeros(depth)
+    cross = v.weight**2 * square / v.spec.layer_widths
+    k, between, moved = float(own[0]), float(shared[0]), 0.0
+    steps = np.stack([v.chi_par, v.eps, cross, v.bend], axis=1)[:-1].tolist()
+    for i, (chi, eps, fresh, bend) in enumerate(steps, start=1):
         # the mean of a homogeneous net is exact: its A'' is 0
-        shift[i + 1] = v.chi_par[i] * shift[i] + 0.5 * v.bend[i] * own[i]
+        moved = chi * moved + 0.5 * bend * k
+        k, between = chi**2 * k + eps, chi**2 * between + fresh
+        own[i], shared[i], shift[i] = k, between, moved
     return own, shared, np.log1p(np.clip(shift, -0.9, None))
 
 
@@ -250,26 +262,37 @@ def _gradient(v: _Vertices, own: Array, shared: Array, shift: Array) -> tuple[Ar
     overlap of two samples' cotangents), (L,) each."""
     depth, b = v.spec.depth, v.spec.batch_size
     n = v.spec.layer_widths.astype(float)
-    variance, mean, past, overlap = (np.zeros(depth) for _ in range(4))
-    pairs = v.pairs if b > 1 else None
+    past, overlap = np.zeros(depth), np.zeros(depth)
     random_end = 2.0 / n[-1] if v.spec.loss == "random" else 0.0
     one, two = random_end, 0.0
     s = 0.0  # sensitivity of everything above to the kernel of the layer above
-    log_mean, w = 0.0, 1.0 / n[-1]
+    log_mean, w = 0.0, float(1.0 / n[-1])
+    moved = v.a * shift + 0.5 * (v.slope_bend - v.a**2) * own - 0.5 * v.eta
+    rows = np.stack([v.eps, v.eta, 2.0 * v.eps_eta, moved, v.a, v.chi_par, *_shared_rows(v)], axis=1).tolist()
+    ones, twos, means = np.empty(depth), np.empty(depth), np.empty(depth)
     for i in range(depth - 1, -1, -1):
         if i < depth - 1:
-            one += s * s * v.eps[i] + v.eta[i] + 2.0 * s * v.eps_eta[i]
-            if pairs is not None:
-                together = pairs.slope_square[i]
-                two += s * s * v.weight[i] ** 2 * pairs.square[i] / n[i] + (together * (1.0 + 2.0 * w) - 1.0) / n[i]
-                w = min(1.0, pairs.slope[i] ** 2 * w + together / n[i])
-            log_mean += v.a[i] * shift[i] + 0.5 * (v.slope_bend[i] - v.a[i] ** 2) * own[i] - 0.5 * v.eta[i]
-            s = v.a[i] + v.chi_par[i] * s
-        past[i], overlap[i] = s, w
-        single, between = one + s * s * own[i], two + s * s * shared[i]
-        variance[i] = (single + (b - 1) * between) / b
-        # ln of the mean: mean of the log plus half its single-sample variance
-        mean[i] = log_mean + 0.5 * (single - random_end)
+            eps, eta, eps_eta, step, a, chi, square, together, rate, turn = rows[i]
+            one += s * s * eps + eta + s * eps_eta
+            two += s * s * square + together + rate * w
+            w = min(1.0, turn * w + 0.5 * rate)
+            log_mean += step
+            s = a + chi * s
+        past[i], overlap[i], ones[i], twos[i], means[i] = s, w, one, two, log_mean
+    single, between = ones + past**2 * own, twos + past**2 * shared
+    variance = (single + (b - 1) * between) / b
+    mean = means + 0.5 * (single - random_end)  # ln of the mean: mean of the log plus half its single-sample variance
     if v.homogeneous and not v.spec.bias_std:
         mean[:] = 0.0
     return variance, mean, past, overlap
+
+
+def _shared_rows(v: _Vertices) -> tuple[Array, Array, Array, Array]:
+    """What two samples' cotangents share at every layer, (L,) each: by the kernel, alone, per overlap, and the factor
+    on the overlap; 0 for one sample."""
+    if v.spec.batch_size == 1:
+        none = np.zeros(v.spec.depth)
+        return none, none, none, np.ones(v.spec.depth)
+    n, pairs = v.spec.layer_widths.astype(float), v.pairs
+    alone = (pairs.slope_square - 1.0) / n
+    return v.weight**2 * pairs.square / n, alone, 2.0 * pairs.slope_square / n, pairs.slope**2

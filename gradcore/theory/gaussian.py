@@ -29,6 +29,7 @@ BAND = math.log(1e3)
 NODES = 24  # Gauss-Legendre nodes a panel
 RATIO = 4.0  # ratio of neighbouring panel edges
 REACH = 9.0  # panels reach this many standard deviations
+FEW = 32  # so many q are worth a look whether they repeat
 MAX_CELLS = 2_000_000  # exponentials held at once by the vectorised path
 
 # name: (power of phi, power of phi', power of h) of each cached integrand
@@ -112,6 +113,8 @@ class GaussianMoments:
         self.limits = tuple(limit - self.offset for limit in activation.limits)
         self.closed = activation.closed if shift == 0.0 and self.offset == 0.0 else None
         self._bands: dict[int, tuple[Array, Array, Array]] = {}
+        self._ends: dict[float, float] = {}  # ln E phi^2 at the ends of the range
+        self._last: tuple[object, Array] = (None, np.empty(0))
         self.unshifted = shift == 0.0
         self.kinks = tuple(k - shift for k in activation.kinks)
         tails = activation.tails(slope)
@@ -152,6 +155,18 @@ class GaussianMoments:
         flat = np.clip(log_q.ravel(), LOG_LOW, LOG_HIGH)
         if self.oscillates:
             return _sine_moments(np.exp(flat).reshape(log_q.shape), self.shift)
+        if flat.size < FEW:
+            out = self._integrated(flat, names)
+        else:  # a profile asks several times for the same layers, and layers repeat
+            key = (flat.tobytes(), names)
+            if self._last[0] != key:
+                values, again = np.unique(flat, return_inverse=True)
+                self._last = key, self._integrated(values, names)[:, again]
+            out = self._last[1].copy()
+        return {name: row.reshape(log_q.shape) for name, row in zip(names, out, strict=True)}
+
+    def _integrated(self, flat: Array, names: tuple[str, ...]) -> Array:
+        """(names, N) the expectations at ln q within the range."""
         rows = [list(COLUMNS).index(name) for name in names]
         out = np.empty((len(rows), flat.size))
         bands = np.floor(flat / BAND).astype(int)
@@ -165,7 +180,7 @@ class GaussianMoments:
                     @ np.exp(h2[:, None] * (-0.5 / q))
                     / np.sqrt(q)
                 )
-        return {name: row.reshape(log_q.shape) for name, row in zip(names, out, strict=True)}
+        return out
 
     # --- continuation beyond the quadrature's range ---------------------------------------------------------
 
@@ -213,6 +228,10 @@ class GaussianMoments:
             value = self.at_zero[0]
             return 2.0 * math.log(abs(value)) if value else -math.inf
         clipped = min(max(log_q, LOG_LOW), LOG_HIGH)
+        if clipped != log_q:
+            if clipped not in self._ends:
+                self._ends[clipped] = self.log_second(clipped)
+            return self._ends[clipped] + self.powers["second"][int(log_q > 0.0)] * (log_q - clipped)
         if self.oscillates:
             second = float(_sine_moments(np.float64(math.exp(clipped)), self.shift)["second"])
         elif self.closed is not None:
@@ -221,8 +240,7 @@ class GaussianMoments:
             h2, _, matrix = self._rule(math.floor(clipped / BAND))
             q = math.exp(clipped)
             second = float(matrix[1] @ np.exp(h2 * (-0.5 / q))) / math.sqrt(q)
-        log_second = math.log(second) if second > 0 else -math.inf
-        return log_second + float(self._exponent("second", np.float64(log_q)))
+        return math.log(second) if second > 0 else -math.inf
 
     def at(self, log_q: Array) -> Moments:
         """Every moment that the recursions use, at an array of log q (entries may be -inf)."""

@@ -82,11 +82,15 @@ class MeanField:
         p = 2.0 * math.log(self.spec.input_rms)
         q = -math.inf
         log_in, log_bias = law.log_in.tolist(), law.log_bias.tolist()
+        alike = 2 if not isinstance(self.spec.width, tuple) and not self.skip else depth
         for i in range(depth):
-            log_p[i] = p
+            log_p[i], before = p, q
             branch = log_add(log_in[i] + p, log_bias[i])
             q = log_add(q, self.log_alpha2 + branch) if (self.skip and i) else branch
             log_q[i] = q
+            if i >= alike and abs(q - before) <= 2e-16 * abs(q):  # a step of rounding: it stands still
+                log_q[i:], log_p[i + 1 :] = q, p
+                break
             p = self.channel.log_out(q)
         return log_q, log_p
 
@@ -103,37 +107,45 @@ class MeanField:
     @cached_property
     def correlations(self) -> tuple[Array, Array]:
         """(z, x): correlations of z^l and of x^(l-1), each (L, P) over the pairs of samples."""
-        first = input_correlations(self.spec)
-        z, x = np.empty((self.spec.depth, first.size)), np.empty((self.spec.depth, first.size))
-        c, cx = first, first
-        for i in range(self.spec.depth):
-            x[i] = cx
-            c = self._next_correlation(i, c, cx)
+        first, depth = input_correlations(self.spec), self.spec.depth
+        z, x = np.empty((depth, first.size)), np.empty((depth, first.size))
+        log_q = np.maximum(self.log_q, DEAD)
+        self.channel.follow(log_q)
+        weight, bias, stream = (share.tolist() for share in self._shares)
+        single, still = first.size == 1, self._still
+        out, least = (self.channel.out_pair, min) if single else (self.channel.out_pairs, np.minimum)
+        c = cx = float(first[0]) if single else first
+        for i, at in enumerate(log_q.tolist()):
+            x[i], before = cx, c
+            c = least(weight[i] * cx + bias[i] + stream[i] * c, 1.0)
             z[i] = c
-            if self._settled(i, z):
-                x[i + 1 :], z[i + 1 :] = self.channel.out_pairs(max(self.log_q[i], DEAD), c), c
+            if i >= still and np.all(np.abs(c - before) < SETTLED):
+                x[i + 1 :], z[i + 1 :] = out(at, c), c
                 break
-            if i + 1 < self.spec.depth:
-                cx = self.channel.out_pairs(max(self.log_q[i], DEAD), c)
+            if i + 1 < depth:
+                cx = out(at, c)
         return z, x
 
-    def _next_correlation(self, i: int, c: Array, cx: Array) -> Array:
-        if self.log_q[i] == -math.inf:
-            return np.ones_like(cx)
-        a2 = self.log_alpha2 if (self.skip and i) else 0.0
-        weight = math.exp(a2 + self.law.log_in[i] + self.log_p[i] - self.log_q[i])
-        bias = math.exp(a2 + self.law.log_bias[i] - self.log_q[i])
-        stream = c * math.exp(self.log_q[i - 1] - self.log_q[i]) if (self.skip and i) else 0.0
-        return np.minimum(weight * cx + bias + stream, 1.0)
+    @property
+    def _shares(self) -> tuple[Array, Array, Array]:
+        """Shares of every layer's q, (L,) each: of the weights' part, the biases' and the stream's below. A signal of 0
+        counts as all bias: equal for all samples."""
+        log_q, law, alive = self.log_q, self.law, np.isfinite(self.log_q)
+        a2 = np.full(log_q.shape, self.log_alpha2 if self.skip else 0.0)
+        a2[0] = 0.0
+        below = np.append(-math.inf, log_q[:-1]) if self.skip else np.full(log_q.shape, -math.inf)
+        at = np.where(alive, log_q, 0.0)
+        weight, bias, stream = (np.exp(part - at) for part in (a2 + law.log_in + self.log_p, a2 + law.log_bias, below))
+        return np.where(alive, weight, 0.0), np.where(alive, bias, 1.0), np.where(alive, stream, 0.0)
 
-    def _settled(self, i: int, z: Array) -> bool:
-        """Whether signal and correlation stand still from layer i on."""
-        if self.skip or i < 2 or isinstance(self.spec.width, tuple):
-            return False
-        if i % 16 or not math.isfinite(self.log_q[-1]):
-            return False
-        rest = self.log_q[i:]
-        return bool(rest.max() - rest.min() < SETTLED and np.all(np.abs(z[i] - z[i - 1]) < SETTLED))
+    @property
+    def _still(self) -> int:
+        """First layer index, 2 at least, from which on the signal stands still; the depth where it never does."""
+        if self.skip or isinstance(self.spec.width, tuple) or not math.isfinite(self.log_q[-1]):
+            return self.spec.depth
+        rest = self.log_q[::-1]
+        spread = np.maximum.accumulate(rest) - np.minimum.accumulate(rest)
+        return max(2, self.spec.depth - int(np.searchsorted(spread, SETTLED)))
 
     # --- backward -------------------------------------------------------------------------------------------
 
@@ -190,13 +202,12 @@ class MeanField:
 
     def _pair_backward(self, ratio: Array) -> None:
         """Fill the cotangents' correlations downwards in place."""
-        z = self.correlations[0]
-        for i in range(self.spec.depth - 2, -1, -1):
-            shrink = self.channel.slope_pairs(max(self.log_q[i], DEAD), z[i])
-            if self.skip:
-                part = -math.expm1(-self.log_step[i])  # the branch's share of 1 + alpha^2 n Var F
-                shrink = 1.0 - part + part * shrink
-            ratio[i] = ratio[i + 1] * shrink
+        z = self.correlations[0][:-1]
+        shrink = self.channel.slope_pairs_along(np.maximum(self.log_q[:-1], DEAD), z)
+        if self.skip:
+            part = -np.expm1(-self.log_step)[:, None]  # the branch's share of 1 + alpha^2 n Var F
+            shrink = 1.0 - part + part * shrink
+        ratio[:-1] = ratio[-1] * np.cumprod(shrink[::-1], axis=0)[::-1]
 
     @property
     def log_g(self) -> Array:

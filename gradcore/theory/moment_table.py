@@ -3,7 +3,7 @@
 A, ln A, ln D and d ln A / d ln q (A = E phi(z)^2, D = E phi'(z)^2, z ~ N(0, q)) are analytic in ln q in the strip
 abs(Im ln q) < pi/2, where the Gaussian density still decays. So on an interval of ln q of length 2 a polynomial
 through NODES Chebyshev points errs by about (pi/2 + sqrt(pi^2/4 + 1))^-NODES = 1e-14, and each of its PARTS parts is
-one of degree DEGREE to the same accuracy: six array lookups and multiply-adds a value. Source: ours. Status: 1e-12
+one of degree DEGREE to the same accuracy: six array lookups and multiply-adds a value. Source: ours. Status: 1e-13
 relative (tests/test_phase_map.py). Units: natural logarithms of second moments.
 """
 
@@ -31,13 +31,14 @@ FAR = -1e6  # stands for ln 0 where a power of q is taken
 @lru_cache(maxsize=1)
 def _refinement() -> tuple[Array, Array]:
     """(nodes on [0, 1], matrix (PARTS, DEGREE + 1, NODES)) from the values at the nodes of an interval to the
-    coefficients, in t = PARTS x - part on [0, 1], of each part (x from 0 to 1 over the interval)."""
+    coefficients, in t = PARTS x - part - 1/2, of each part (x from 0 to 1 over the interval): about its middle, powers
+    of t lose no digits."""
     chebyshev = np.polynomial.chebyshev
     nodes = np.cos(math.pi * (np.arange(NODES) + 0.5) / NODES)
     to_series = np.linalg.inv(chebyshev.chebvander(nodes, NODES - 1))
-    inner = 0.5 * (np.cos(math.pi * (np.arange(DEGREE + 1) + 0.5) / (DEGREE + 1)) + 1.0)
+    inner = 0.5 * np.cos(math.pi * (np.arange(DEGREE + 1) + 0.5) / (DEGREE + 1))
     to_powers = np.linalg.inv(np.vander(inner, increasing=True))
-    where = 2.0 * (np.arange(PARTS)[:, None] + inner) / PARTS - 1.0
+    where = 2.0 * (np.arange(PARTS)[:, None] + 0.5 + inner) / PARTS - 1.0
     matrix = to_powers @ chebyshev.chebvander(where, NODES - 1) @ to_series
     return 0.5 * (nodes + 1.0), matrix
 
@@ -60,7 +61,7 @@ class MomentTable:
         self._fill(int((low - LOG_LOW) / WIDTH), int((high - LOG_LOW) / WIDTH))
         place = (log_q - LOG_LOW) * (PARTS / WIDTH)
         part = np.minimum(place.astype(np.intp), LAST_PART)
-        place -= part
+        place -= part + 0.5
         coefficient, out = np.empty_like(place), []
         for column in columns:
             rows = self._parts[column]
