@@ -42,6 +42,7 @@ HELP = {
         "where layers are wide, for Gaussian weights."
     ),
 }
+SAMPLER_LABELS = {"dense": mark("weight matrices"), "exact": mark("matrix-free, same law")}
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ Only importing torch has a thread of its own, because an import cannot be interr
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -33,9 +34,11 @@ AUTO_SECONDS = 1.0  # what is measured without being asked
 AUTO_SAMPLE = 3e8  # work (see Profile.unsampled) that is done for the band beside a measurement: some seconds
 POLL = 0.05  # seconds between two points where Streamlit may stop a measurement
 FIRST_PICTURE = 0.6  # seconds that a browser gets to draw the first charts
+CHUNK = 0.5  # seconds of networks that are measured in one call, side by side: what is lost when a run is stopped
+MOST_AT_ONCE = 64
 REDRAW = 0.5  # between two changes of the progress bar: the browser shows no new chart within 0.3 s of any other change
 SHOWN = ("log_g", "log_dw", "log_db", "chi", "correlation", "saturated", "dead", "notes", "precision")
-seconds, too_large = costs.seconds, costs.too_large  # what it will take
+seconds, too_large, matrix_free = costs.seconds, costs.too_large, costs.matrix_free  # what it will take
 
 
 def _hash(spec: Spec) -> Any:
@@ -56,13 +59,14 @@ def predict(spec: Spec) -> Profile:
 
 def key_of(spec: Spec, settings: Settings) -> tuple[Any, ...]:
     """What a measurement depends on."""
-    return (_hash(spec), settings.networks, settings.seed, settings.dtype)
+    return (_hash(spec), settings.networks, settings.seed, settings.dtype, settings.sampler)
 
 
 def _network_keys(spec: Spec, settings: Settings) -> list[tuple[Any, ...]]:
     """What each of its networks depends on."""
     asked = _hash(spec)
-    return [(asked, settings.seed, settings.dtype, network) for network in range(settings.networks)]
+    how = (settings.seed, settings.dtype, settings.sampler)
+    return [(asked, *how, network) for network in range(settings.networks)]
 
 
 def done(spec: Spec, settings: Settings) -> int:
@@ -79,7 +83,9 @@ def finished(spec: Spec, settings: Settings) -> Measurement | None:
 def starts_by_itself(spec: Spec, settings: Settings) -> bool:
     """Whether the measurement is cheap enough to run unasked: by the model alone, so that a link shows the same
     thing on a busy machine."""
-    return settings.networks * costs.modelled_seconds(spec, settings.dtype) < AUTO_SECONDS
+    if too_large(spec, settings.sampler):
+        return False
+    return settings.networks * costs.modelled_seconds(spec, settings.dtype, settings.sampler) < AUTO_SECONDS
 
 
 def requested(spec: Spec, settings: Settings) -> bool:
@@ -137,20 +143,36 @@ def measure(spec: Spec, settings: Settings) -> Measurement:
     progress = _Progress(spec, settings, len(parts))
     if len(parts) < len(keys):
         _torch.wait(progress.torch_starts)
-    for network, key in enumerate(keys):
-        if key in parts:
-            continue
-        progress.network_starts()
-        parts[key] = gc.measure(
-            spec, networks=[network], seed=settings.seed, dtype=settings.dtype, on_layer=progress.layer_done
+    missing = [network for network, key in enumerate(keys) if key not in parts]
+    at_once = _at_once(spec, settings)
+    for start in range(0, len(missing), at_once):
+        chunk = missing[start : start + at_once]
+        progress.chunk_starts()
+        together = gc.measure(
+            spec,
+            networks=chunk,
+            seed=settings.seed,
+            sampler=settings.sampler,
+            dtype=settings.dtype,
+            progress=progress.network_done,
+            on_layer=progress.layer_done,
         )
-        networks.put(key, parts[key])
-        progress.network_done()
+        for network in chunk:
+            parts[keys[network]] = together.part([network])
+            networks.put(keys[network], parts[keys[network]])
+        progress.chunk_done(len(chunk))
     measured = gc.Measurement.merge(*parts.values())
     key = key_of(spec, settings)
     st.session_state["measured"] = (key, measured)
     st.session_state["seen"] = {*st.session_state.get("seen", ()), key}
     return measured
+
+
+def _at_once(spec: Spec, settings: Settings) -> int:
+    """How many networks one call measures: on every core one, and more of the small ones."""
+    cores = os.cpu_count() or 1
+    each = costs.modelled_seconds(spec, settings.dtype, settings.sampler)
+    return max(cores, min(int(CHUNK * cores / each), MOST_AT_ONCE))
 
 
 def may_stop_here() -> None:
@@ -184,8 +206,8 @@ class _Progress:
     """The progress bar of a run. Every POLL seconds Streamlit may stop the run there, every REDRAW seconds it moves."""
 
     def __init__(self, spec: Spec, settings: Settings, ready: int) -> None:
-        self._modelled = costs.modelled_seconds(spec, settings.dtype)
-        self._expected = costs.seconds(spec, 1, settings.dtype)  # seconds per network
+        self._modelled = costs.modelled_seconds(spec, settings.dtype, settings.sampler)
+        self._expected = costs.seconds(spec, 1, settings.dtype, settings.sampler)  # seconds per network
         self._total, self._ready, self._share = settings.networks, ready, 0.0
         self._began = self._touched = self._drawn = time.monotonic()
         self._bar = st.progress(ready / self._total, text=self._text())
@@ -194,22 +216,24 @@ class _Progress:
         """Called every POLL seconds while torch is imported."""
         self._touch(t("Starting torch …"))
 
-    def network_starts(self) -> None:
-        """Called before each network."""
-        self._network_began = time.monotonic()
+    def chunk_starts(self) -> None:
+        """Called before the networks of a call."""
+        self._chunk_began, self._before = time.monotonic(), self._ready
 
     def layer_done(self, steps: int, total: int) -> None:
         """Called within each network."""
         self._share = steps / total
         self._touch()
 
-    def network_done(self) -> None:
-        """Called after each network."""
-        took = time.monotonic() - self._network_began
-        costs.calibration().learn(took, self._modelled)
-        self._expected = costs.calibration().scale * self._modelled
-        self._ready, self._share = self._ready + 1, 0.0
+    def network_done(self, done: int, of: int) -> None:
+        """Called after each network of a call."""
+        self._ready, self._share = self._before + done, 0.0
         self._touch()
+
+    def chunk_done(self, networks: int) -> None:
+        """Called after a call that measured so many."""
+        costs.calibration().learn((time.monotonic() - self._chunk_began) / networks, self._modelled)
+        self._expected = costs.calibration().scale * self._modelled
 
     def _touch(self, text: str | None = None) -> None:
         now = time.monotonic()

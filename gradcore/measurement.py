@@ -99,6 +99,15 @@ class Measurement:
 
         return plain_run(self.spec, self.networks, self.seed, dtype)
 
+    def part(self, networks: Iterable[int]) -> Measurement:
+        """The measurement of these of its networks, in the order given. Raises SpecError for one that is not here."""
+        wanted = tuple(networks)
+        if not wanted or not set(wanted) <= set(self.networks):
+            raise SpecError("networks", wanted, f"at least one of {self.networks}")
+        rows = [self.networks.index(network) for network in wanted]
+        values = {name: getattr(self, name)[rows] for name in (*QUANTITIES, *SHARES)}
+        return Measurement(self.spec, self.seed, self.dtype, self.sampler, wanted, **values)
+
     @staticmethod
     def merge(*parts: Measurement) -> Measurement:
         """The measurement of all networks of the parts: same spec, seed, dtype and sampler, no network twice."""

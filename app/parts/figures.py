@@ -27,13 +27,15 @@ BANDS = {  # by where the predicted band comes from
     "sampler": mark("Dashed: 90% of networks, sampled from their predicted law."),
 }
 STATISTIC_LABELS = {"mean": mark("Mean"), "median": mark("Median")}
+COUNTED = {"dense": mark("torch networks: {count}"), "exact": mark("matrix-free networks of the same law: {count}")}
 
 
 @dataclass
 class Tools:
-    """The right end of the row of switches: room for a progress bar and a button."""
+    """The right end of the row of switches: room for a progress bar and two buttons."""
 
     progress: Any
+    other: Any
     button: Any
 
 
@@ -56,7 +58,7 @@ def tools() -> Tools:
             t("Over random networks, for line and points alike: the mean network, or the median one."),
         )
         with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center", gap="small"):
-            return Tools(st.empty(), st.empty())
+            return Tools(st.empty(), st.empty(), st.empty())
 
 
 def moment_switch() -> None:
@@ -112,7 +114,7 @@ def fill(
 
 def draw(place: Place, code: str, found: Answer, measured: Measurement | None, settings: Settings) -> None:
     """One chart, with its takeaway for those who do not see it."""
-    networks = None if measured is None else (measured.networks, measured.seed, measured.dtype)
+    networks = None if measured is None else (measured.networks, measured.seed, measured.dtype, measured.sampler)
     law = None if found.profile is None else found.profile.at_hand.source
     view = (settings.moment, settings.statistic, settings.dtype, law)
     key = (tuple(to_query(found.spec).items()), networks, view, language())
@@ -149,9 +151,9 @@ def legend_text(found: Answer, measured: Measurement | None, settings: Settings)
     if measured is not None:
         parts.append(
             t(
-                "Points: measured {which} (torch networks: {count}); area: 90% of them.",
+                "Points: measured {which} ({networks}); area: 90% of them.",
                 which=which,
-                count=len(measured.networks),
+                networks=t(COUNTED[measured.sampler], count=len(measured.networks)),
             )
         )
     parts.append(t("Dotted: 1, nothing gained or lost."))

@@ -22,10 +22,12 @@ from gradcore.spec import Spec
 if TYPE_CHECKING:
     from gradcore.measurement import Measurement
 
+LONG = 5.0  # seconds of a measurement beside which the one without matrices is offered
+
 
 def waiting_text(spec: Spec, settings: Settings) -> str:
     """What stands where a measured number will be."""
-    if runner.too_large(spec):
+    if runner.too_large(spec, settings.sampler):
         return t("too large to measure")
     return t("measuring …") if runner.requested(spec, settings) else t("not measured")
 
@@ -44,13 +46,19 @@ def announce(tools: Tools, figures: Figures, found: Answer, measured: Measuremen
     """Say how the measurement stands and offer what can be done now; whether it should run."""
     spec = found.spec
     tools.progress.empty()
+    tools.other.empty()
     if measured is not None:
         _redraw_button(tools, settings)
         _say(figures, found, _measured_text(found, measured, settings))
-    elif runner.too_large(spec):
-        _say(figures, found, t("one network of this size does not fit this machine, so it is only predicted"))
+    elif runner.too_large(spec, settings.sampler):
+        offered = _matrix_free_button(tools, spec, settings)
+        if offered:
+            _say(figures, found, t("its weight matrices do not fit this machine; it can be measured without them"))
+        else:
+            _say(figures, found, t("one network of this size does not fit this machine, so it is only predicted"))
     elif not runner.requested(spec, settings):
         _measure_button(tools, spec, settings)
+        _matrix_free_button(tools, spec, settings)
         _say(figures, found, t("not measured: press Measure to check the prediction on real networks"))
     else:
         _cancel_button(tools, spec, settings)
@@ -75,8 +83,8 @@ def run(tools: Tools, figures: Figures, found: Answer, settings: Settings) -> Me
         _say(figures, found, spec_error_text(error))
     except ModuleNotFoundError as error:
         _say(figures, found, missing_text(error.name or str(error)))
-    tools.progress.empty()
-    tools.button.empty()
+    for place in (tools.progress, tools.other, tools.button):
+        place.empty()
     return None
 
 
@@ -100,7 +108,7 @@ def _measure_button(tools: Tools, spec: Spec, settings: Settings) -> None:
     elif done:
         label = t("Continue ({done} of {count} done)", done=done, count=settings.networks)
     else:
-        about = seconds_text(runner.seconds(spec, settings.networks, settings.dtype))
+        about = _about(spec, settings)
         label = t("Measure {count} networks (about {seconds})", count=settings.networks, seconds=about)
     tools.button.button(
         label,
@@ -110,6 +118,33 @@ def _measure_button(tools: Tools, spec: Spec, settings: Settings) -> None:
         on_click=runner.ask,
         args=(runner.key_of(spec, settings),),
     )
+
+
+def _about(spec: Spec, settings: Settings) -> str:
+    return seconds_text(runner.seconds(spec, settings.networks, settings.dtype, settings.sampler))
+
+
+def _matrix_free_button(tools: Tools, spec: Spec, settings: Settings) -> bool:
+    """Offer the measurement without weight matrices where one with them takes long or does not fit; whether it was."""
+    without = replace(settings, sampler="exact")
+    long = runner.seconds(spec, settings.networks, settings.dtype) > LONG or runner.too_large(spec)
+    possible = runner.matrix_free(spec, settings.dtype) and not runner.too_large(spec, "exact")
+    if settings.sampler == "exact" or not long or not possible:
+        return False
+    tools.other.button(
+        t("Measure matrix-free, same law (about {seconds})", seconds=_about(spec, without)),
+        key="matrix_free",
+        icon=theme.ICONS["measure"],
+        help=t("Other networks of exactly the same law, whose weight matrices are never formed."),
+        on_click=_without_matrices,
+        args=(spec, without),
+    )
+    return True
+
+
+def _without_matrices(spec: Spec, settings: Settings) -> None:
+    controls.load_settings(settings)
+    runner.ask(runner.key_of(spec, settings))
 
 
 def _redraw_button(tools: Tools, settings: Settings) -> None:
@@ -137,6 +172,8 @@ def _measured_text(found: Answer, measured: Measurement, settings: Settings) -> 
     else:
         done = t("measured {count} networks in {time}", count=count, time=seconds_text(took))
     parts = [done, measured.dtype, t("seed {seed}", seed=measured.seed)]
+    if measured.sampler == "exact":
+        parts.append(t("matrix-free, same law"))
     if found.profile is not None:
         parts.append(agreement_text(charts.agreement(gc.compare(found.profile, measured))))
     return " · ".join(parts)

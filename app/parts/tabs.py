@@ -148,7 +148,8 @@ def _code(place: Place, found: Answer, measured: Measurement | None, settings: S
     """The same question as a script, and the network as plain torch code; the mended one too where there is one."""
     del place, measured
     st.caption(t("The same question as a script:"))
-    st.code(script(found.spec, settings.networks, settings.seed, settings.dtype), language="python")
+    question = script(found.spec, settings.networks, settings.seed, settings.dtype, settings.sampler)
+    st.code(question, language="python")
     st.caption(t("The network in plain PyTorch:"))
     _torch(found.spec)
     for fix in fixes_of(found)[:1]:

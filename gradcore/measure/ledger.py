@@ -45,8 +45,11 @@ class Ledger:
     """The numbers of one group of at most ``size`` networks at a time. Tensors handed in are (G, B, n)."""
 
     def __init__(self, spec: Spec, size: int, kind: torch.dtype, device: str) -> None:
-        self._spec, self._kind = spec, kind
+        self._spec = spec
+        half = torch.finfo(kind).bits < 32  # whose own range is too short to leave any cotangent as it is
+        kind = torch.float32 if half else kind
         self._range = RANGES[kind]
+        self.tame_delta = 0 if half else self._range.tame_delta  # binary orders within which cotangents are left alone
         batch = spec.batch_size
         few = batch * (spec.layer_widths.astype(float) + spec.fan_ins) < spec.layer_widths.astype(float) * spec.fan_ins
         self._few = few[:, None]  # where two Gram matrices are fewer numbers than the weight gradient
@@ -55,11 +58,6 @@ class Ledger:
         self._flags = torch.empty(0)
         names = ("z", "x", "delta", "flags", "sums", "alive", "dw", "db", "trace_x", "trace_d")
         self._all = {name: torch.zeros(spec.depth, size, dtype=kind, device=device) for name in names}
-
-    @property
-    def tame_delta(self) -> int:
-        """Binary orders within which a cotangent is left as it is."""
-        return self._range.tame_delta
 
     def open(self, networks: int, careful: bool) -> None:
         """Begin a group."""

@@ -44,9 +44,8 @@ class Machine:
     def __init__(self, spec: Spec, size: int, dtype: str, device: str, keep: bool = True) -> None:
         self.spec, self.dtype, self.device = spec, dtype, device
         self.kind = DTYPES[dtype]
-        wide = torch.float32 if self.kind.itemsize < 4 else self.kind
         self.weights = Weights(spec, self.kind, draw_dtype(dtype), device, keep)
-        self.ledger = Ledger(spec, size, wide, device)
+        self.ledger = Ledger(spec, size, self.kind, device)
         self.activation = make_activation(spec).to(device=device, dtype=self.kind).requires_grad_(False)
         self.norms: dict[int, nn.Module] = {}
         self._ones: dict[torch.Size, Tensor] = {}

@@ -143,6 +143,33 @@ def test_a_network_too_large_to_measure_is_still_predicted() -> None:
     assert app.metric[0].delta == "too large to measure"
 
 
+def test_what_does_not_fit_as_matrices_is_offered_without_them() -> None:
+    app = open_app(depth="5", width="20000", networks="2", dtype="float32")
+    assert "its weight matrices do not fit" in captions(app)
+    button(app, "Measure matrix-free, same law (about ").click().run()
+    assert not app.exception and app.query_params["sampler"] == "exact"
+    assert "matrix-free, same law" in captions(app) and "matrix-free networks of the same law: 2" in captions(app)
+    assert all(metric.delta.startswith("measured ") for metric in app.metric)
+    app = open_app(depth="5", width="20000", init="xavier_uniform")
+    assert "only predicted" in captions(app)
+    assert not [offered for offered in app.button if "matrix-free" in offered.label]
+
+
+def test_a_long_measurement_is_offered_without_matrices_too() -> None:
+    app = open_app(depth="50", width="1000", networks="8")
+    assert [offered.label for offered in app.button if "matrix-free" in offered.label]
+    app = open_app(depth="50", width="1000", networks="1", dtype="float32")
+    assert not [offered for offered in app.button if "matrix-free" in offered.label]
+
+
+def test_a_sampler_that_cannot_measure_it_says_why() -> None:
+    app = small_app(init="orthogonal", sampler="exact")
+    assert not app.exception
+    assert "only independent Gaussian weights" in captions(app)
+    app = small_app(sampler="magic")
+    assert "sampler" in app.warning[0].value
+
+
 def test_one_network_has_no_standard_error() -> None:
     app = small_app(networks="1", norm="batch")
     assert not app.exception

@@ -27,8 +27,9 @@ SPEC, SETTINGS = Spec(depth=6, width=20), Settings(networks=5, seed=4)
 
 
 @pytest.fixture(autouse=True)
-def nothing_measured():
-    """The store is of the process: each test begins with an empty one."""
+def nothing_measured(monkeypatch: pytest.MonkeyPatch):
+    """The store is of the process: each test begins with an empty one, and measures one network a call."""
+    monkeypatch.setattr(runner, "_at_once", lambda spec, settings: 1)
     store.networks().clear()
     yield
     store.networks().clear()
@@ -86,6 +87,26 @@ def test_a_stopped_measurement_goes_on_from_what_was_done(monkeypatch: pytest.Mo
     assert computed == [0, 1, 2, 3, 4]  # each one once
     identical(app.session_state["measured"][1], whole)
     assert runner.done(SPEC, SETTINGS) == 5
+
+
+def test_of_several_measured_at_once_the_finished_calls_are_kept(
+    monkeypatch: pytest.MonkeyPatch, computed: list[int]
+) -> None:
+    monkeypatch.setattr(runner, "_at_once", lambda spec, settings: 2)
+    with monkeypatch.context() as stopped:
+        stop_in(stopped, network=3)
+        open_app(**QUERY)
+        assert runner.done(SPEC, SETTINGS) == 2 and computed == [0, 1]
+    app = open_app(**QUERY)
+    assert computed == [0, 1, 2, 3, 4]
+    identical(app.session_state["measured"][1], gc.measure(SPEC, networks=5, seed=4))
+
+
+def test_small_networks_are_measured_many_at_once_and_dear_ones_one_a_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    monkeypatch.setattr(runner.os, "cpu_count", lambda: 3)
+    assert runner._at_once(SPEC, SETTINGS) == runner.MOST_AT_ONCE
+    assert runner._at_once(Spec(depth=60, width=700), SETTINGS) == 3
 
 
 def test_another_session_goes_on_from_it_too(monkeypatch: pytest.MonkeyPatch, computed: list[int]) -> None:
@@ -290,14 +311,14 @@ def test_the_bar_says_how_far_how_long_and_how_much_longer(monkeypatch: pytest.M
     monkeypatch.setattr(costs, "calibration", costs.Calibration)
     progress = runner._Progress(SPEC, SETTINGS, ready=2)
     progress.torch_starts()
-    progress.network_starts()
+    progress.chunk_starts()
     progress.layer_done(12, 24)
-    progress.network_done()
+    progress.network_done(1, 2)
     values, words = zip(*texts, strict=True)
     assert values == (0.4, 0.4, 0.5, 0.6)
     assert words[0] == "Measured 2 of 5 networks" and words[1] == "Starting torch …"
     assert words[2].startswith("Measured 2 of 5 networks in 3 s, about ")
-    assert words[3].startswith("Measured 3 of 5 networks in 5 s, about ")
+    assert words[3].startswith("Measured 3 of 5 networks in 4 s, about ")
 
 
 FAMILIES = [
