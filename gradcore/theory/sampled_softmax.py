@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gradcore.theory.cotangents import Drawn, Spread
+from gradcore.theory.cotangents import Spread
 
 if TYPE_CHECKING:
     from gradcore.theory.particles import Cotangent, Particles
@@ -37,7 +37,7 @@ def cross_entropy_end(population: Particles, classes: int, aligned: bool) -> Cot
         noise = np.sqrt(variance) * population.rng.standard_normal(variance.shape)
         if not aligned:
             noise = noise + seen * population.rng.choice([-1.0, 1.0], size=(1, seen.shape[1]))
-        return Drawn(math.log(total), seen / root if aligned else None, noise / root)
+        return population.cotangent(math.log(total), seen / root if aligned else None, noise / root)
     pairs = cross - (mean[:1] + mean[1:]) / classes + 1.0 / classes**2
     if aligned:
         return Spread(math.log(total), seen / root, variance / total, (pairs - seen[:1] * seen[1:]) / total)
