@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 Array = np.ndarray
 ENTRIES = 2**17  # sampled units times samples
 LEAST = 4  # units for each sample, at least
-REGRESSED = 64  # units for each sample from which A is free, else a polynomial of the output's covariance
+REGRESSED = 64  # units for each free direction of a cotangent's dependence on the signal
 FREE = 4  # units for each direction that a fresh field is kept clear of
 
 
@@ -59,20 +59,30 @@ def pairs_of(matrix: Array, correlations: bool = True) -> Array:
 
 
 def aligned(t: Array, z: Array) -> Array:
-    """A = E[t z^T] K^-1 of (B, N) units.
+    """A = E[t z^T] K^-1 of (B, N) units, the mean of t over the batch and its contrasts apart (where t sums to zero
+    over the batch, so does A)."""
+    mean = t.mean(axis=0, keepdims=True)
+    apart = _regress(t - mean, z)
+    together = _regress(np.broadcast_to(mean, t.shape), z)
+    return apart - apart.mean(axis=0) + together.mean(axis=0)
 
-    With few units for each sample a free A would follow their scatter (by B / N of E t^2): then the best of
-    c_0 + c_1 (mean over the batch) + c_2 K + c_3 K^2.
-    """
+
+def _regress(t: Array, z: Array) -> Array:
+    """A, where units are few for each sample, with free columns for the largest eigenvectors of K alone; beyond them
+    t_a depends on z_a alone. A free A would follow the scatter of the units, by B / N of E t^2."""
     b, units = z.shape
-    gram = z @ z.T / units
-    if units >= REGRESSED * b:
-        return (t @ z.T / units) @ np.linalg.pinv(gram, rcond=1e-13, hermitian=True)
-    gram = gram / np.linalg.norm(gram, 2)
-    shapes = np.array([np.eye(b), np.full((b, b), 1.0 / b), gram, gram @ gram])
-    seen = np.array([(shape @ z).ravel() for shape in shapes])
-    weights = np.linalg.lstsq(seen.T, t.ravel(), rcond=1e-10)[0]
-    return np.tensordot(weights, shapes, axes=1)
+    values, vectors = np.linalg.eigh(z @ z.T / units)
+    values, vectors = values[::-1], vectors[:, ::-1]
+    kept = values > 1e-13 * values[0]
+    values, vectors = values[kept], vectors[:, kept]
+    modes = vectors / np.sqrt(values)
+    known = (t @ z.T / units) @ modes  # E[t m], m the modes of z with variance 1
+    own = vectors * np.sqrt(values)  # E[z m]
+    few = max(1, units // REGRESSED)
+    size = np.sum(own[:, few:] ** 2, axis=1, keepdims=True)
+    slope = np.sum(known[:, few:] * own[:, few:], axis=1, keepdims=True) / np.maximum(size, 1e-300)
+    known[:, few:] = slope * own[:, few:]
+    return known @ modes.T
 
 
 @dataclass(frozen=True)
