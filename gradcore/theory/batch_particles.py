@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gradcore.theory.batch_rows import chosen, grown, kept_mean, over_batch, sizes
 from gradcore.theory.channel import log_add
 from gradcore.theory.cotangents import Drawn, Weights
-from gradcore.theory.inputs import digits_batch, input_correlations
+from gradcore.theory.inputs import digits_batch
 from gradcore.theory.particle_field import ParticleField
 from gradcore.theory.particles import Particles
 from gradcore.theory.units import Signal
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from gradcore.theory.mean_field import Law
 
 Array = np.ndarray
-ENTRIES = 2**17  # sampled units times samples
-LEAST = 4  # units for each sample, at least
 REGRESSED = 64  # units for each free direction of a cotangent's dependence on the signal
 FREE = 4  # units for each direction that a fresh field is kept clear of
 
@@ -87,7 +86,9 @@ def _regress(t: Array, z: Array) -> Array:
 
 @dataclass(frozen=True)
 class Unlike(Drawn):
-    """A drawn cotangent whose covariance over the batch has no symmetry."""
+    """A drawn cotangent whose covariance over the batch has no symmetry; ``kept`` as of ``batch_rows.kept_mean``."""
+
+    kept: float | None = None
 
     def factor(self) -> Array:
         """(B, R) of its covariance."""
@@ -131,10 +132,9 @@ class UnlikeParticles(Particles):
 
     def __init__(self, spec: Spec, law: Law) -> None:
         super().__init__(spec, law)
-        self.rows = spec.batch_size
-        self.nodes = input_correlations(spec)
-        self.units = max(LEAST * self.rows, ENTRIES // self.rows)
-        self.input = digits_batch(self.rows, 1.0)
+        self.rows, self.units = sizes(spec, 3)
+        self.input = digits_batch(spec.batch_size, 1.0)[chosen(spec.batch_size, self.rows)]
+        self.nodes = pairs_of(self.input @ self.input.T)
 
     def draw(self, root: Array, beside: Array | None = None) -> Array:  # type: ignore[override]
         """(B, N) fields of covariance root root^T, exactly, and without mean; where units are many, also without
@@ -166,13 +166,17 @@ class UnlikeParticles(Particles):
 
     def cotangent(self, log: float, seen: Array | None, noise: Array) -> Unlike:
         """A cotangent over the whole batch."""
-        return Unlike(log, seen, noise)
+        made = Unlike(log, seen, noise)
+        if self.rows == self.spec.batch_size:
+            return made
+        total, pairs = made.second()
+        return replace(made, kept=kept_mean(self.spec, self.rows, float(pairs.mean()) / total) if total > 0.0 else None)
 
     def random(self, log: float = 0.0, pairs: Array | None = None, contrast: bool = False) -> Unlike:
         """A cotangent independent of the signal and over the samples (``contrast``: summing to zero over them)."""
         b = self.rows
         root = np.eye(b) - 1.0 / b if contrast else np.eye(b)
-        return Unlike(log, None, self.draw(root * (math.sqrt(b / (b - 1)) if contrast else 1.0)))
+        return self.cotangent(log, None, self.draw(root * (math.sqrt(b / (b - 1)) if contrast else 1.0)))
 
     def shares(self, i: int, at: Unlike) -> Array:
         """(1/B^2) sum_ab E t_a t_b E x_a x_b and (1/B^2) sum_ab E t_a t_b, in units of E t^2 and E x^2."""
@@ -182,8 +186,22 @@ class UnlikeParticles(Particles):
         mean, apart = modes(root)
         mean_x, apart_x = modes(factor(x) / math.sqrt(x.shape[1]))
         total = float(np.sum(root**2)) / self.rows
+        if self.rows < self.spec.batch_size:
+            delta, gram, one = root @ root.T / total, x @ x.T / x.shape[1], np.ones((self.rows, self.rows))
+            b, alone = self.spec.batch_size, self.spec.loss == "random"
+            return np.array([over_batch(delta, weights, b, alone, at.kept) for weights in (gram, one)])
         along = apart.T @ apart_x + self.rows * np.outer(mean, mean_x)
         return np.array([float(np.sum(along**2)) / self.rows**2, float(mean @ mean)]) / total
+
+    def backward(self, end: Unlike, top: int | None = None, bottom: int = 0) -> dict[str, Array]:
+        """As of ``Particles``, of the whole batch."""
+        rows = super().backward(end, top, bottom)
+        if self.rows < self.spec.batch_size:
+            last = self.steps[self.spec.depth - 1].signal
+            pairs = self.correlations_of(last.hat)
+            more = grown(self.spec, self.rows, last.log, float(pairs.mean()), rows["log_g"]) - rows["log_g"]
+            rows["log_g"], rows["log_t"] = rows["log_g"] + more, rows["log_t"] + more
+        return rows
 
 
 class UnlikeField(ParticleField):

@@ -63,7 +63,7 @@ class ParticleField(MeanField):
     def _batch(self, ratio: Array) -> Array:
         """Correlations in the batch that is asked for, where fewer samples stand for it (batch norm)."""
         few, b = self.population.rows, self.spec.batch_size
-        if not self.population.coupled or few == b:
+        if not self.population.coupled or few == b or ratio.shape[1] > 1:
             return ratio
         return np.where(ratio < 0.0, ratio * (few - 1) / (b - 1), ratio)
 
