@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gradcore.theory.batch_rows import chosen, grown, kept_mean, over_batch, sizes
+from gradcore.theory.batch_rows import Sharing, chosen, grown, kept_mean, over_batch, projected, sizes
 from gradcore.theory.channel import log_add
 from gradcore.theory.cotangents import Drawn, Weights
 from gradcore.theory.inputs import digits_batch
@@ -188,10 +188,18 @@ class UnlikeParticles(Particles):
         total = float(np.sum(root**2)) / self.rows
         if self.rows < self.spec.batch_size:
             delta, gram, one = root @ root.T / total, x @ x.T / x.shape[1], np.ones((self.rows, self.rows))
-            b, alone = self.spec.batch_size, self.spec.loss == "random"
-            return np.array([over_batch(delta, weights, b, alone, at.kept) for weights in (gram, one)])
+            alone = self.spec.loss == "random"
+            own = Sharing(alone, at.kept, self._apart[i]), Sharing(alone, at.kept)
+            return np.array([over_batch(delta, k, self.spec.batch_size, s) for k, s in zip((gram, one), own, strict=True)])
         along = apart.T @ apart_x + self.rows * np.outer(mean, mean_x)
         return np.array([float(np.sum(along**2)) / self.rows**2, float(mean @ mean)]) / total
+
+    @cached_property
+    def _apart(self) -> Array:
+        """(L,) what batch norms alone make of noise (``batch_rows.Sharing``), which most of cross-entropy's is."""
+        if self.spec.loss != "cross_entropy":
+            return np.zeros(self.spec.depth)
+        return _Noise(self).backward(self.random())["modes"][:, 0]
 
     def backward(self, end: Unlike, top: int | None = None, bottom: int = 0) -> dict[str, Array]:
         """As of ``Particles``, of the whole batch."""
@@ -202,6 +210,19 @@ class UnlikeParticles(Particles):
             more = grown(self.spec, self.rows, last.log, float(pairs.mean()), rows["log_g"]) - rows["log_g"]
             rows["log_g"], rows["log_t"] = rows["log_g"] + more, rows["log_t"] + more
         return rows
+
+
+class _Noise(UnlikeParticles):
+    """The same units, whose ``shares`` are those of ``batch_rows.projected``."""
+
+    def __init__(self, units: UnlikeParticles) -> None:
+        self.__dict__.update(units.__dict__)
+
+    def shares(self, i: int, at: Unlike) -> Array:
+        x = self.input if self.steps[i].x is None else self.steps[i].x
+        assert x is not None
+        root = at.factor()
+        return np.array([projected(root @ root.T, x @ x.T / x.shape[1]), 0.0])
 
 
 class UnlikeField(ParticleField):

@@ -16,6 +16,7 @@ some 1/M^2 a layer. Checked against torch on all 1797 images by tests/test_batch
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -97,9 +98,24 @@ def kept_mean(spec: Spec, rows: int, pairs: float) -> float | None:
     return max(of_all, 0.0) / of_few if of_few > 0.0 else 1.0
 
 
-def over_batch(delta: Array, x: Array, batch: int, independent: bool, kept: float | None = None) -> float:
-    """(1/B^2) sum_ab D_ab X_ab of a batch of B from the (M, M) covariances of M of its samples; ``independent``: D of
-    noise that the samples do not share; ``kept`` as of ``kept_mean``, where it is known."""
+@dataclass(frozen=True)
+class Sharing:
+    """What the samples of a cotangent share: ``alone``, noise that is independent over the samples where it enters;
+    ``kept`` as of ``kept_mean``, where it is known; ``apart`` what a batch norm's own projections make of noise alone,
+    an HSIC in units of its mean square (``projected``)."""
+
+    alone: bool
+    kept: float | None = None
+    apart: float = 0.0
+
+
+def projected(delta: Array, x: Array) -> float:
+    """``Sharing.apart`` of independent noise of covariance ``delta`` behind batch norms."""
+    return _hsic(delta, x) / float(np.trace(delta)) * len(delta)
+
+
+def over_batch(delta: Array, x: Array, batch: int, sharing: Sharing) -> float:
+    """(1/B^2) sum_ab D_ab X_ab of a batch of B from the (M, M) covariances of M of its samples."""
     few = len(delta)
     mean, centred, rows_d = _parts(delta)
     mean_x, centred_x, rows_x = _parts(x)
@@ -110,9 +126,10 @@ def over_batch(delta: Array, x: Array, batch: int, independent: bool, kept: floa
     together = mean * mean_x + 2.0 * float(np.mean(rows_d * rows_x))
     if few == batch:
         return contrasts + together
+    kept = sharing.kept
     if kept is None:
-        kept = few / batch if independent or mean <= 1.5 * own else 1.0
-    shared = 0.0 if independent else max(_hsic(delta, x), 0.0)
+        kept = few / batch if sharing.alone or mean <= 1.5 * own else 1.0
+    shared = 0.0 if sharing.alone else max(_hsic(delta, x) - sharing.apart * own * few, 0.0)
     return max(shared + (contrasts - shared) * few / batch + kept * together, 0.0)
 
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gradcore.normalization import NORMALIZATIONS, normalize
-from gradcore.theory.batch_rows import chosen, grown, kept_mean, over_batch, sizes
+from gradcore.theory.batch_rows import Sharing, chosen, grown, kept_mean, over_batch, projected, sizes
 from gradcore.theory.channel import log_add, log_of
 from gradcore.theory.inputs import digits_batch
 from gradcore.theory.loss import output_cotangent
@@ -218,16 +218,24 @@ class GramField(MeanField):
         return self._grown(np.array([g.log for g in self._cotangents]))
 
     @cached_property
+    def _apart(self) -> Array:
+        """(L,) what batch norms alone make of noise (``batch_rows.Sharing``), which most of cross-entropy's is."""
+        if self.spec.loss != "cross_entropy" or self._rows == self.spec.batch_size:
+            return np.zeros(self.spec.depth)
+        noise = self._sent_back(Gram(0.0, np.eye(self._rows)), None)
+        return np.array([projected(d.hat, p.hat) for d, p in zip(noise, self._pass[1], strict=True)])
+
+    @cached_property
     def parameter_gradients(self) -> tuple[Array, Array]:
         """ln of the mean square entry of dC/dW^l and dC/db^l."""
         b, rows, inputs = self.spec.batch_size, self._rows, self._pass[1]
         log_dw, log_db = np.full(self.spec.depth, -math.inf), np.full(self.spec.depth, -math.inf)
-        alone = self.spec.loss == "random"
         kept = kept_mean(self.spec, rows, float(_above(self._cotangents[-1].hat).mean()))
         for i, (delta, p, log) in enumerate(zip(self._cotangents, inputs, self.log_g, strict=True)):
             scale = self.log_alpha2 if self.skip and i else 0.0
             for logs, weights, log_x in ((log_dw, p.hat, p.log), (log_db, np.ones((rows, rows)), 0.0)):
-                share = over_batch(delta.hat, weights, b, alone, kept)
+                apart = self._apart[i] if logs is log_dw else 0.0
+                share = over_batch(delta.hat, weights, b, Sharing(self.spec.loss == "random", kept, apart))
                 if share > 1e-12 / b:  # else zero: a batch norm takes off what all samples share
                     logs[i] = log + log_x + math.log(share) + scale
         return log_dw, log_db
