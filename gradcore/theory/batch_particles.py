@@ -97,8 +97,10 @@ class Unlike(Drawn):
 
     def second(self) -> tuple[float, Array]:
         """(mean square, E t_a t_b (P,)) in units of exp(log)."""
-        root = self.factor()
-        gram = root @ root.T
+        gram = self.noise @ self.noise.T
+        if self.seen is not None:
+            gram = gram + self.seen @ self.seen.T
+        gram /= self.noise.shape[1]
         return float(np.trace(gram)) / len(gram), pairs_of(gram, correlations=False)
 
     def tidy(self) -> Unlike:
@@ -142,9 +144,9 @@ class UnlikeParticles(Particles):
         g = self.rng.standard_normal((root.shape[1], self.units))
         g -= g.mean(axis=1, keepdims=True)
         if beside is not None and FREE * (len(g) + len(beside)) <= self.units:
-            basis = np.linalg.qr(beside.T)[0]
-            g -= (g @ basis) @ basis.T
-        return root @ np.linalg.solve(np.linalg.cholesky(g @ g.T / self.units), g)
+            known = g @ beside.T @ np.linalg.pinv(beside @ beside.T, rcond=1e-10, hermitian=True)
+            g -= known @ beside
+        return (root @ np.linalg.inv(np.linalg.cholesky(g @ g.T / self.units))) @ g
 
     def correlations_of(self, hat: Array) -> Array:
         """(P,) correlations of the pairs of samples."""
@@ -201,13 +203,15 @@ class UnlikeParticles(Particles):
             return np.zeros(self.spec.depth)
         return _Noise(self).backward(self.random())["modes"][:, 0]
 
-    def backward(self, end: Unlike, top: int | None = None, bottom: int = 0) -> dict[str, Array]:
+    def backward(
+        self, end: Unlike, top: int | None = None, bottom: int = 0, parameters: bool = True
+    ) -> dict[str, Array]:
         """As of ``Particles``, of the whole batch."""
-        rows = super().backward(end, top, bottom)
+        rows = super().backward(end, top, bottom, parameters)
         if self.rows < self.spec.batch_size:
             last = self.steps[self.spec.depth - 1].signal
             pairs = self.correlations_of(last.hat)
-            more = grown(self.spec, self.rows, last.log, float(pairs.mean()), rows["log_g"]) - rows["log_g"]
+            more = grown(self.spec, self.rows, last.log, float(pairs.mean()), rows["log_g"])
             rows["log_g"], rows["log_t"] = rows["log_g"] + more, rows["log_t"] + more
         return rows
 

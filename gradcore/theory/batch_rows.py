@@ -54,9 +54,9 @@ def chosen(batch: int, rows: int) -> Array:
 
 
 def grown(spec: Spec, rows: int, log_q: float, correlation: float, logs: Array) -> Array:
-    """(L,) ln of the gradient's mean square in a batch of B from that in one of ``rows``."""
+    """(L,) ln of what a batch of B does to a gradient's mean square, whose ln in one of ``rows`` is ``logs``."""
     if rows == spec.batch_size or logs.size < 2 or not np.all(np.isfinite(logs)):
-        return logs
+        return np.zeros_like(logs)
     few, all_ = (_log_factor(spec, b, log_q, correlation) for b in (rows, spec.batch_size))
     more, above = np.zeros_like(logs), logs.size - 1
     inner = inner_layers(spec.residual, logs.size)
@@ -69,7 +69,7 @@ def grown(spec: Spec, rows: int, log_q: float, correlation: float, logs: Array) 
             share = min(max(-math.expm1(logs[above] - logs[i]), 0.0), 1.0)
         more[i] = more[above] + math.log1p(share * math.expm1(all_ - few))
         above = i
-    return logs + more
+    return more
 
 
 def _log_factor(spec: Spec, b: int, log_q: float, correlation: float) -> float:

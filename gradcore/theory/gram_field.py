@@ -92,7 +92,7 @@ class GramField(MeanField):
     def _grown(self, logs: Array) -> Array:
         """ln of the gradient in the whole batch from that in the samples that are followed."""
         last = self._pass[0][-1]
-        return grown(self.spec, self._rows, last.log, float(last.pairs.mean()), logs)
+        return logs + grown(self.spec, self._rows, last.log, float(last.pairs.mean()), logs)
 
     def _draw(self, rng: np.random.Generator) -> Array:
         """(B, N) standard normals with exactly mean 0 and covariance 1."""

@@ -116,8 +116,8 @@ class ParticleField(MeanField):
         if self.spec.loss == "random" and not population.coupled:
             inside = self.rows["log_g"]
         else:
-            inside = population.backward(population.random(contrast=True))["log_g"]
-        last = population.backward(population.random(contrast=True), depth, depth - 1)["log_g"]
+            inside = population.backward(population.random(contrast=True), parameters=False)["log_g"]
+        last = population.backward(population.random(contrast=True), depth, depth - 1, False)["log_g"]
         with np.errstate(invalid="ignore", over="ignore"):
             return np.nan_to_num(np.exp(np.append(inside[:-1] - inside[1:], last[-2] - last[-1])), posinf=math.inf)
 

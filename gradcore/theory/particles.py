@@ -234,12 +234,14 @@ class Particles:
             return at, below, delta
         return at, (held if self.inner[i] else delta).plus(below), None
 
-    def backward(self, end: Cotangent, top: int | None = None, bottom: int = 0) -> dict[str, Array]:
+    def backward(
+        self, end: Cotangent, top: int | None = None, bottom: int = 0, parameters: bool = True
+    ) -> dict[str, Array]:
         """From the cotangent ``end`` at layer index ``top`` (default: the output) down to ``bottom``.
 
         ``log_g`` and ``log_t``, ln of the mean squares at the signal and at W x + b, (L,); correlations over samples
         of both, ``ratio`` and ``ratio_t``, (L, K); with batch norm ``modes``, shares of the second in the mean over
-        the batch and in the contrasts, (L, 2).
+        the batch and in the contrasts, (L, 2), where ``parameters``.
         """
         depth = self.spec.depth
         top = depth - 1 if top is None else top
@@ -251,7 +253,7 @@ class Particles:
             log_g[i], ratio[i] = self._moments(delta)
             at, below, held = self._pull(i, delta, held) if i > bottom else (delta, delta, None)
             log_t[i], ratio_t[i] = self._moments(at)
-            if self.coupled and log_t[i] > -math.inf:
+            if self.coupled and parameters and log_t[i] > -math.inf:
                 parts[i] = self.shares(i, at)
             delta = below
         rows = {"log_g": log_g, "log_t": log_t, "ratio": ratio, "ratio_t": ratio_t, "modes": parts}
