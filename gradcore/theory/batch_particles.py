@@ -237,6 +237,11 @@ class UnlikeField(ParticleField):
         """The units."""
         return UnlikeParticles(self.spec, self.law)
 
+    @property
+    def followed(self) -> int:
+        """How many samples of the batch are followed."""
+        return self.population.rows
+
     def _parameters(self, rows: dict[str, Array]) -> tuple[Array, Array]:
         weights, biases = rows["modes"].T
         biases = np.where(biases < 1e-24, 0.0, biases)  # zero: a batch norm takes off what all samples share

@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from gradcore.spec import Spec
 
 Array = np.ndarray
-ENTRIES = 2**26 // 12  # units times paths times layers (sign and ln of three arrays, and a spare one)
+ENTRIES = 2**21  # units times paths times layers
 UNITS = 64, 256  # fewest and most
 IMAGES = 64  # of a larger batch of digits that are followed
-EDGES = (0.2, 0.7, 1.5, 2.5, 4.0, 9.0)  # of panels on one side of 0
-POINTS = 2048  # rows and samples
+EDGES = (0.8, 2.0, 3.5, 8.0)  # of panels on one side of 0
+POINTS = 1100  # rows and samples
 FEWEST = 16  # rows
 STEP = 1e-3  # of ln q, for slopes
 
@@ -61,7 +61,7 @@ def input_sums(spec: Spec) -> tuple[Cloud, Array | None]:
         sums = np.repeat(x.sum(axis=1)[None, :], max(FEWEST, POINTS // len(x)), axis=0)
         return Cloud(sums, np.full(sums.shape, 1.0 / sums.size), True), x @ x.T / x.shape[1]
     scale, c = spec.input_rms * math.sqrt(float(spec.fan_ins[0])), spec.input_correlation
-    rows = POINTS if c == 1.0 else POINTS // (6 * len(EDGES))
+    rows = POINTS if c == 1.0 else POINTS // 22
     t = ndtri((np.arange(rows) + 0.5) / rows)
     t /= math.sqrt(float(np.mean(t * t)))
     if c == 1.0:
@@ -79,10 +79,12 @@ def _spread(x: SignedLog, shape: tuple[int, ...]) -> SignedLog:
 
 
 def _sum(x: SignedLog, weight: Array | float) -> SignedLog:
-    """sum over the units (first axis) of weight x, kept as an axis."""
+    """sum over the units (first axis) of weight x, kept as an axis; 0 where nothing but rounding is left of it."""
     top = x.log.max(axis=0, keepdims=True)
     safe = np.where(np.isneginf(top), 0.0, top)
-    total = (x.sign * np.exp(x.log - safe) * weight).sum(axis=0, keepdims=True)
+    terms = x.sign * np.exp(x.log - safe) * weight
+    total = terms.sum(axis=0, keepdims=True)
+    total = np.where(np.abs(total) > 1e-13 * np.abs(terms).sum(axis=0, keepdims=True), total, 0.0)
     with np.errstate(divide="ignore"):
         return SignedLog(np.sign(total), safe + np.log(np.abs(total)))
 
@@ -132,10 +134,18 @@ class ExactUnits:
         self.units = max(few, min(many, ENTRIES // (self.paths.points.size * (spec.depth + 1))))
         self.shape = (self.units, *self.paths.points.shape)
         self.rng = np.random.default_rng(1)
-        g = self.rng.standard_normal((self.units, self.shape[1], 1))
+        g = self._directions(self.shape[1])[:, :, None]
         ratio = self.width / self.units
         # how often each unit stands in the network of a row: sums over n units scatter by sqrt(n)
         self.count = ratio + math.sqrt(ratio) * (g - g.mean(axis=0)) if self.width > 1 else np.full(g.shape, ratio)
+
+    def _directions(self, rows: int) -> Array:
+        """(N, T) normals, in blocks of orthogonal columns of mean square 1: together they scatter less."""
+        blocks = [
+            np.linalg.qr(self.rng.standard_normal((self.units, min(self.units, rows - start))))[0]
+            for start in range(0, rows, self.units)
+        ]
+        return math.sqrt(self.units) * np.hstack(blocks)
 
     @cached_property
     def cloud(self) -> Cloud:
@@ -162,10 +172,15 @@ class ExactUnits:
         """(N, 1, 1) biases of every layer: normal quantiles in random order."""
         from scipy.special import ndtri
 
-        g = ndtri((np.arange(self.units) + 0.5) / self.units)
-        g /= math.sqrt(float(np.mean(g * g)))
-        orders = [self.rng.permutation(self.units) for _ in self.biases]
-        return [SignedLog.of((math.sqrt(v) * g[o])[:, None, None]) for v, o in zip(self.biases, orders, strict=True)]
+        quantiles, known = ndtri((np.arange(self.units) + 0.5) / self.units), np.ones((1, self.units))
+        draws = []
+        for variance in self.biases:
+            g = quantiles[self.rng.permutation(self.units)]
+            g = g - np.linalg.lstsq(known.T, g, rcond=None)[0] @ known  # no correlation with the layers below
+            g /= math.sqrt(float(np.mean(g * g)))
+            known = np.vstack([known, g])[-(self.units // 4) :]
+            draws.append(SignedLog.of((math.sqrt(variance) * g)[:, None, None]))
+        return draws
 
     @cached_property
     def _layers(self) -> list[tuple[SignedLog, SignedLog, SignedLog]]:
@@ -240,7 +255,9 @@ class ExactUnits:
         if loss == "cross_entropy":  # softmax minus onehot sums to zero over the units
             value = np.clip(z.value(), -1e6, 1e6)
             p = np.exp(value - value.max(axis=0))
-            seen = SignedLog.of(np.minimum(p / (n * p.mean(axis=0)), 1.0) - 1.0 / n)
+            total = (self.count * p).sum(axis=0)
+            p = p / np.where(total > 0.0, total, n * p.mean(axis=0))
+            seen = SignedLog.of(np.minimum(p, 1.0) - 1.0 / n)
             size = math.sqrt((1.0 - 1.0 / n) / n)
             noise = noise - noise.mean(axis=0)
         top = np.abs(weight).max(axis=0)

@@ -83,6 +83,11 @@ class GramField(MeanField):
         super().__init__(spec)
         self._rows, self._units = sizes(spec, 1)
 
+    @property
+    def followed(self) -> int:
+        """How many samples of the batch are followed."""
+        return self._rows
+
     @cached_property
     def _input(self) -> Array:
         """(M, 64) the samples that are followed."""
