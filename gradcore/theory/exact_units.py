@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from gradcore.spec import Spec
 
 Array = np.ndarray
-ENTRIES = 2**21  # units times paths times layers
+ENTRIES = 2**20  # units times paths times layers
 UNITS = 64, 256  # fewest and most
 IMAGES = 64  # of a larger batch of digits that are followed
 EDGES = (0.8, 2.0, 3.5, 8.0)  # of panels on one side of 0
