@@ -2,8 +2,8 @@
 equal correlations.
 
 Tolerances. Against torch: z of ``gradcore.compare`` (scatter of the networks and the allowance for the width). Large
-batches: five standard errors of the networks, 3% of the sampled prediction, and 2 / width a layer for what narrow
-networks shift.
+batches: five standard errors of the networks, the stated errors of the sampled prediction (5%, weights 20%), and
+2 / width a layer for what narrow networks shift.
 """
 
 from __future__ import annotations
@@ -171,8 +171,13 @@ def test_large_batches_against_torch(fields: dict[str, Any], networks: int) -> N
         ours, theirs = getattr(profile, name), getattr(measured, name)
         error = theirs.std(axis=0, ddof=1) / math.sqrt(networks)
         layers = np.arange(spec.depth, 0, -1) if name != "log_q" else np.arange(1, spec.depth + 1)
+        allowed = sampled + 2.0 * layers / float(spec.layer_widths[0])
+        if name == "log_dw" and spec.loss == "mse":  # overlaps of two samples scatter by 1 / sqrt(n), in both factors
+            allowed = allowed + np.log1p(
+                1.5 / float(spec.layer_widths[0]) / np.exp(ours - profile.log_g - profile.log_p)
+            )
         gap = np.abs(theirs.mean(axis=0) - ours)
-        assert np.all(gap < 5.0 * error + sampled + 2.0 * layers / spec.width), (name, gap, error)
+        assert np.all(gap < 5.0 * error + allowed), (name, gap, error)
 
 
 def test_the_number_of_samples_counts(monkeypatch: pytest.MonkeyPatch) -> None:

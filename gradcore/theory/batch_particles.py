@@ -192,7 +192,9 @@ class UnlikeParticles(Particles):
             delta, gram, one = root @ root.T / total, x @ x.T / x.shape[1], np.ones((self.rows, self.rows))
             alone = self.spec.loss == "random"
             own = Sharing(alone, at.kept, self._apart[i]), Sharing(alone, at.kept)
-            return np.array([over_batch(delta, k, self.spec.batch_size, s) for k, s in zip((gram, one), own, strict=True)])
+            return np.array(
+                [over_batch(delta, k, self.spec.batch_size, s) for k, s in zip((gram, one), own, strict=True)]
+            )
         along = apart.T @ apart_x + self.rows * np.outer(mean, mean_x)
         return np.array([float(np.sum(along**2)) / self.rows**2, float(mean @ mean)]) / total
 

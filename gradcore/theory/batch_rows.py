@@ -26,8 +26,8 @@ from gradcore.theory.batch_norm import normalized_unit, sampled_unit
 from gradcore.theory.sphere import sphere_moments
 
 if TYPE_CHECKING:
-    from gradcore.spec import Spec
     from gradcore.residual import inner_layers
+    from gradcore.spec import Spec
 from gradcore.theory.batch_norm import BatchUnit
 
 Array = np.ndarray
@@ -91,7 +91,8 @@ def _unit(spec: Spec, b: int, log_q: float, correlation: float) -> BatchUnit:
 
 def kept_mean(spec: Spec, rows: int, pairs: float) -> float | None:
     """What the mean square of a cotangent's mean over the batch is multiplied by in a batch of B, of the output's mean
-    correlation over ``pairs`` of samples: all the way down a stream past norms, which leave the mean alone; else None."""
+    correlation over ``pairs`` of samples; it holds all the way down a stream past norms before the activation, which
+    leave the mean alone, and is None elsewhere."""
     if spec.residual in ("none", "resnet_v1") or spec.norm_position == "after":
         return None
     of_all, of_few = ((1.0 + (b - 1) * pairs) / b for b in (spec.batch_size, rows))

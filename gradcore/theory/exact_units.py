@@ -110,9 +110,13 @@ class Parts:
         """The sum with one that has no noise of its own."""
         return Parts(self.own, self.common.plus(other.common), self.seen.plus(other.seen))
 
-    def square(self) -> Array:
-        """ln of the mean square on every path, (N, T, V)."""
-        return np.logaddexp(np.logaddexp(2.0 * self.own.log, 2.0 * self.common.log), 2.0 * self.seen.log)
+    def square(self, noise: Array) -> Array:
+        """ln of the mean square of every unit and path, (N, T, V); ``noise``, of the own parts, times 2/sqrt(n) of n
+        units (what a unit gets back of its own share in a sum is as large as the square of the sum)."""
+        parts = np.logaddexp(np.logaddexp(2.0 * self.own.log, 2.0 * self.common.log), 2.0 * self.seen.log)
+        parts = np.broadcast_to(parts, noise.shape)
+        whole = SignedLog(np.ones(()), parts).plus(_sum(self.own.times(self.common), noise / math.sqrt(len(noise))))
+        return np.where(whole.sign > 0, whole.log, parts)
 
 
 class ExactUnits:
@@ -290,8 +294,8 @@ class ExactUnits:
         assert stream is not None
         return at, stream.plus(sent), None
 
-    def _backward(self, loss: str, top: int) -> list[tuple[Parts, Parts]]:
-        """(at the signal, at W x + b) of layer indices 0 .. top."""
+    def _backward(self, loss: str, top: int) -> list[tuple[Parts, Array, Parts, Array]]:
+        """(at the signal, ln of its square, at W x + b, ln of its square) of layer indices 0 .. top."""
         if loss == "cross_entropy" and self.width == 1:
             loss, factor = "random", 0.0  # the softmax of one class is constant
         else:
@@ -301,7 +305,8 @@ class ExactUnits:
         found = []
         for i in range(top, -1, -1):
             at, below, held = self._pull(i, delta, held, noise) if i else (delta, delta, None)
-            found.append((delta, at))
+            own = 2.0 / math.sqrt(self.width) * noise
+            found.append((delta, delta.square(own), at, at.square(own)))
             delta = below
         return found[::-1]
 
@@ -309,19 +314,19 @@ class ExactUnits:
     def _gradients(self) -> dict[str, Array]:
         """log_g, log_dw, log_db and the cotangents' correlation over samples, (L,) each."""
         rows = []
-        for i, (delta, at) in enumerate(self._backward(self.spec.loss, self.depth - 1)):
-            log_g = self._square(np.broadcast_to(delta.square(), self.shape))
+        for i, (delta, square, at, square_at) in enumerate(self._backward(self.spec.loss, self.depth - 1)):
+            log_g = self._square(square)
             ratio = self._pair(_spread(delta.seen, self.shape), log_g) if log_g > -math.inf else 0.0
-            rows.append((log_g, ratio, self._parameter(at, i), self._parameter(at, None)))
+            rows.append((log_g, ratio, *(self._parameter(at, square_at, k) for k in (i, None))))
         return dict(zip(("log_g", "ratio", "log_dw", "log_db"), np.array(rows).T, strict=True))
 
-    def _parameter(self, at: Parts, i: int | None) -> float:
+    def _parameter(self, at: Parts, square: Array, i: int | None) -> float:
         """ln of the mean square gradient of layer index i's weights (None: biases): on every path the units' mean
         square, or their mean product for a pair of samples, of cotangent and input."""
-        b, count = self.spec.batch_size, self.shape[2]
+        b = self.spec.batch_size
         one = SignedLog.of(np.ones((1, 1, 1)))
         x = self._received(i) if i else one.scaled(self.spec.input_rms if i == 0 else 1.0)
-        log_t = _sum(SignedLog(np.ones(()), np.broadcast_to(at.square(), self.shape)), 1.0 / self.units).log[0]
+        log_t = _sum(SignedLog(np.ones(()), square), 1.0 / self.units).log[0]
         log_x = _sum(SignedLog(np.ones(()), 2.0 * np.broadcast_to(x.log, self.shape)), 1.0 / self.units).log[0]
         own = log_mean(log_t + log_x, self.paths.weight)
         if own == -math.inf or b == 1:
@@ -331,18 +336,24 @@ class ExactUnits:
         if tops[0] == -math.inf:
             return own - math.log(b)
         t, y = (f.sign * np.exp(f.log - top) for f, top in zip((seen, x), tops, strict=True))
-        products = np.einsum("ntv,ntw->tvw", t, t) / self.units
-        inputs = np.einsum("ntv,ntw->tvw", y, y) / self.units
-        if i == 0:
-            inputs = np.full(inputs.shape, self.spec.input_correlation) if self.gram is None else self.gram[None]
-            inputs = inputs if self.gram is None else inputs / self.spec.input_rms**2
-        weight = self.paths.weight[:, :, None] * self.paths.weight[:, None, :] / self.paths.weight.sum(axis=1)[:, None, None]
-        if self.paths.finite:
-            weight = weight * (1.0 - np.eye(count)) * count / max(count - 1, 1)
-        total = float(np.sum(weight * products * inputs))
+        total = self._over_pairs(t, y, i)
         log_pair = 2.0 * sum(tops) + math.log(abs(total)) if total else -math.inf
         share = (1.0 + (b - 1) * math.copysign(math.exp(min(log_pair - own, 0.0)), total)) / b
         return own + math.log(share) if share > 1e-12 / b else -math.inf
+
+    def _over_pairs(self, t: Array, x: Array, i: int | None) -> float:
+        """Mean over networks and pairs of their samples of (mean of t_a t_b over units) (mean of x_a x_b)."""
+        products = np.einsum("ntv,ntw->tvw", t, t) / self.units
+        inputs = np.einsum("ntv,ntw->tvw", x, x) / self.units
+        if i == 0:  # of x only its sum is on the path
+            whole = np.full((1, 1, 1), self.spec.input_correlation)
+            inputs = whole if self.gram is None else self.gram[None] / self.spec.input_rms**2
+        row = self.paths.weight
+        weight = row[:, :, None] * row[:, None, :] / row.sum(axis=1)[:, None, None]
+        if self.paths.finite:
+            count = self.shape[2]
+            weight = weight * (1.0 - np.eye(count)) * count / max(count - 1, 1)
+        return float(np.sum(weight * products * inputs))
 
     @property
     def log_g(self) -> Array:
@@ -364,8 +375,7 @@ class ExactUnits:
     @cached_property
     def chi(self) -> Array:
         """(L,) factor of the squared gradient norm per layer for an independent cotangent; one more layer on top."""
-        parts = self._backward("random", self.depth)
-        logs = np.array([self._square(np.broadcast_to(delta.square(), self.shape)) for delta, _ in parts])
+        logs = np.array([self._square(square) for _, square, _, _ in self._backward("random", self.depth)])
         with np.errstate(invalid="ignore", over="ignore"):
             return np.nan_to_num(np.exp(logs[:-1] - logs[1:]), nan=0.0, posinf=math.inf)
 

@@ -110,8 +110,8 @@ def _exact(profile: Profile) -> Iterator[Entry]:
             yield (
                 "representative_samples",
                 {"rows": rows, "batch_size": spec.batch_size},
-                f"{rows} samples stand for the batch of {spec.batch_size}: gradients hold to about 5%, those of weights "
-                "under a loss that samples share to about 20%.",
+                f"{rows} samples stand for the batch of {spec.batch_size}: gradients hold to about 5%, those of the "
+                "weights to 20% where the loss depends on the output.",
             )
         if spec.init != "constant" and np.isneginf(profile.log_dw).any():
             yield (
