@@ -39,7 +39,9 @@ FREE = 4  # units for each direction that a fresh field is kept clear of
 def factor(*parts: Array) -> Array:
     """(B, R) with R R^T the sum of a a^T over the parts (B, N), R at most B."""
     whole = np.hstack(parts)
-    return whole if whole.shape[1] <= whole.shape[0] else np.linalg.qr(whole.T, mode="r").T
+    if whole.shape[1] <= whole.shape[0]:
+        return whole
+    return np.transpose(np.asarray(np.linalg.qr(whole.T, mode="r")))
 
 
 def modes(root: Array) -> tuple[Array, Array]:
@@ -69,7 +71,7 @@ def aligned(t: Array, z: Array) -> Array:
 def _regress(t: Array, z: Array) -> Array:
     """A, where units are few for each sample, with free columns for the largest eigenvectors of K alone; beyond them
     t_a depends on z_a alone. A free A would follow the scatter of the units, by B / N of E t^2."""
-    b, units = z.shape
+    units = z.shape[1]
     values, vectors = np.linalg.eigh(z @ z.T / units)
     values, vectors = values[::-1], vectors[:, ::-1]
     kept = values > 1e-13 * values[0]

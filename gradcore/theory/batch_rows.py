@@ -1,4 +1,4 @@
-"""Large batches of unequal samples (digits under batch norm): some rows stand for all B, and what B itself does is added.
+"""Large batches of unequal samples (digits under batch norm): some stand for all, and what their number does is added.
 
 Of B images M are followed, evenly spaced. The Gram matrix of the others is like theirs; what depends on the number of
 samples is corrected to first order in 1/B:

@@ -24,7 +24,8 @@ import numpy as np
 from gradcore.residual import inner_layers
 from gradcore.theory.critical import bias_variances, resolve_gain
 from gradcore.theory.gaussian import moments_of
-from gradcore.theory.inputs import digits_batch, input_correlations
+from gradcore.theory.inputs import input_correlations
+from gradcore.theory.network_paths import input_sums
 from gradcore.theory.paths import Cloud, all_flat
 from gradcore.theory.signed_log import SignedLog, activate, log_mean
 
@@ -34,44 +35,7 @@ if TYPE_CHECKING:
 Array = np.ndarray
 ENTRIES = 2**20  # units times paths times layers
 UNITS = 64, 256  # fewest and most
-IMAGES = 64  # of a larger batch of digits that are followed
-EDGES = (0.8, 2.0, 3.5, 8.0)  # of panels on one side of 0
-POINTS = 1100  # rows and samples
-FEWEST = 16  # rows
 STEP = 1e-3  # of ln q, for slopes
-
-
-def _normal(edges: Array, points: int) -> tuple[Array, Array]:
-    """Nodes and weights of a standard normal, over the last axis of the panels' edges, (T, V) each."""
-    x, gauss = np.polynomial.legendre.leggauss(points)
-    half = 0.5 * np.diff(edges, axis=1)[:, :, None]
-    z = (edges[:, :-1, None] + half * (1.0 + x)).reshape(len(edges), -1)
-    w = (half * gauss).reshape(len(edges), -1) * np.exp(-0.5 * z * z)
-    return z, w / w.sum(axis=1, keepdims=True)
-
-
-def input_sums(spec: Spec) -> tuple[Cloud, Array | None]:
-    """(the law of sum_j x_j over a batch: a row for each network, its samples; the (V, V) Gram matrix of the input
-    where it is the batch itself)."""
-    from scipy.special import ndtri
-
-    if spec.input == "digits":
-        x = digits_batch(spec.batch_size, spec.input_rms)
-        x = x[np.arange(min(IMAGES, len(x))) * len(x) // min(IMAGES, len(x))]
-        sums = np.repeat(x.sum(axis=1)[None, :], max(FEWEST, POINTS // len(x)), axis=0)
-        return Cloud(sums, np.full(sums.shape, 1.0 / sums.size), True), x @ x.T / x.shape[1]
-    scale, c = spec.input_rms * math.sqrt(float(spec.fan_ins[0])), spec.input_correlation
-    rows = POINTS if c == 1.0 else POINTS // 22
-    t = ndtri((np.arange(rows) + 0.5) / rows)
-    t /= math.sqrt(float(np.mean(t * t)))
-    if c == 1.0:
-        return Cloud(scale * t[:, None], np.full((rows, 1), 1.0 / rows), False), None
-    centre = -math.sqrt(c / (1.0 - c)) * t[:, None]  # where the sample itself is 0
-    fixed = np.broadcast_to(np.array([-e for e in EDGES[::-1]] + [0.0, *EDGES]), (rows, 2 * len(EDGES) + 1))
-    near = np.concatenate([centre - 0.1, centre, centre + 0.1], axis=1)
-    v, w = _normal(np.sort(np.clip(np.concatenate([fixed, near], axis=1), -9.0, 9.0), axis=1), 2)
-    points = math.sqrt(c) * t[:, None] + math.sqrt(1.0 - c) * v
-    return Cloud(scale * points, w / rows, False), None
 
 
 def _spread(x: SignedLog, shape: tuple[int, ...]) -> SignedLog:
