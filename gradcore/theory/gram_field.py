@@ -3,8 +3,8 @@
 Given its B x B covariance, a pre-activation is Gaussian over units; the next covariance is the mean over units of what
 the unit (norm and activation) makes of it, taken over sampled units whose first and second moments are exact.
 Backwards W^T delta is a part along x, where delta knows the output, and Gaussian noise of covariance n Var(W) E delta
-delta^T (conditioning), sent through the units' own Jacobians. No residual for MSE: there the cotangent depends on the
-stream's history.
+delta^T (conditioning), sent through the units' own Jacobians. MSE on a residual stream, whose cotangent depends on the
+stream's history, is followed by ``theory.batch_particles``; more samples than are followed: ``theory.batch_rows``.
 
 Validity: infinite width, B >= 4, eps > 0. Sampled and seeded: log_q within 0.5%, log_g about 1% over 20 layers.
 Source: Yang et al. 2019 for the steady state; the transient of any batch by this recursion. Checked against torch
