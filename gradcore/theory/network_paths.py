@@ -20,13 +20,20 @@ if TYPE_CHECKING:
 Array = np.ndarray
 IMAGES = 64  # of a larger batch of digits that are followed
 EDGES = (0.8, 2.0, 3.5, 8.0)  # of panels on one side of 0
-POINTS = 1100  # rows and samples
-FEWEST = 16  # rows
+PANEL = 22  # samples of one network
+POINTS = 1100  # rows times samples; half of it in nets of more than 20 layers, less in very deep ones
+UNITS = 64  # that each path is followed with, at least
+ALL = 2**24  # units times paths times layers
 
 
-def _normal(edges: Array, points: int) -> tuple[Array, Array]:
+def points(depth: int) -> int:
+    """How many paths are followed."""
+    return max(2 * PANEL, min(POINTS if depth <= 20 else POINTS // 2, ALL // (UNITS * (depth + 1))))
+
+
+def _normal(edges: Array, nodes: int) -> tuple[Array, Array]:
     """Nodes and weights of a standard normal, over the last axis of the panels' edges, (T, V) each."""
-    x, gauss = np.polynomial.legendre.leggauss(points)
+    x, gauss = np.polynomial.legendre.leggauss(nodes)
     half = 0.5 * np.diff(edges, axis=1)[:, :, None]
     z = (edges[:, :-1, None] + half * (1.0 + x)).reshape(len(edges), -1)
     w = (half * gauss).reshape(len(edges), -1) * np.exp(-0.5 * z * z)
@@ -40,11 +47,12 @@ def input_sums(spec: Spec) -> tuple[Cloud, Array | None]:
 
     if spec.input == "digits":
         x = digits_batch(spec.batch_size, spec.input_rms)
-        x = x[np.arange(min(IMAGES, len(x))) * len(x) // min(IMAGES, len(x))]
-        sums = np.repeat(x.sum(axis=1)[None, :], max(FEWEST, POINTS // len(x)), axis=0)
+        few = min(IMAGES, len(x), points(spec.depth) // 4)
+        x = x[np.arange(few) * len(x) // few]
+        sums = np.repeat(x.sum(axis=1)[None, :], points(spec.depth) // few, axis=0)
         return Cloud(sums, np.full(sums.shape, 1.0 / sums.size), True), x @ x.T / x.shape[1]
     scale, c = spec.input_rms * math.sqrt(float(spec.fan_ins[0])), spec.input_correlation
-    rows = POINTS if c == 1.0 else POINTS // 22
+    rows = points(spec.depth) // (1 if c == 1.0 else PANEL)
     t = ndtri((np.arange(rows) + 0.5) / rows)
     t /= math.sqrt(float(np.mean(t * t)))
     if c == 1.0:
@@ -53,5 +61,5 @@ def input_sums(spec: Spec) -> tuple[Cloud, Array | None]:
     fixed = np.broadcast_to(np.array([-e for e in EDGES[::-1]] + [0.0, *EDGES]), (rows, 2 * len(EDGES) + 1))
     near = np.concatenate([centre - 0.1, centre, centre + 0.1], axis=1)
     v, w = _normal(np.sort(np.clip(np.concatenate([fixed, near], axis=1), -9.0, 9.0), axis=1), 2)
-    points = math.sqrt(c) * t[:, None] + math.sqrt(1.0 - c) * v
-    return Cloud(scale * points, w / rows, False), None
+    sums = math.sqrt(c) * t[:, None] + math.sqrt(1.0 - c) * v
+    return Cloud(scale * sums, w / rows, False), None
