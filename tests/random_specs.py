@@ -16,7 +16,8 @@ BLOCKS = ("post_activation", "two_layer", "resnet_v1")
 
 def random_specs(seed: int, least_width: int = 32, most_width: int = 256, sampled: bool = False) -> Iterator[gc.Spec]:
     """Endless Specs that theory answers, the same for the same seed; with ``sampled`` also those whose prediction may
-    be sampled (blocks of residual forms, batch norm on digits) and is no closed recursion."""
+    be sampled (blocks of residual forms, batch norm on digits, also on more images than are followed) and is no closed
+    recursion."""
     rng = np.random.default_rng(seed)
     while True:
         spec = _draw(rng, least_width, most_width, BLOCKS if sampled else ())
@@ -53,7 +54,7 @@ def _draw(rng: np.random.Generator, least_width: int, most_width: int, blocks: t
         norm_beta=float(pick(0.0, 0.0, 0.0, -2.0, 1.0)),
         residual=residual,
         residual_scale=pick(1.0, 0.3, "1/sqrt(L)"),
-        batch_size=int(pick(8, 16, 64)) if norm == "batch" else int(pick(1, 4, 16)),
+        batch_size=int(pick(8, 16, 64, *((200,) if blocks else ()))) if norm == "batch" else int(pick(1, 4, 16)),
         input=data,
         input_rms=float(np.exp(rng.normal(0.0, 0.5))),
         input_correlation=float(pick(0.0, 0.0, 0.5)),

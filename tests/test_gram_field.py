@@ -77,9 +77,3 @@ def test_two_clusters_take_several_layers(batch) -> None:
     error = logs.std(axis=0, ddof=1) / np.sqrt(24)
     assert np.abs(logs.mean(axis=0) - np.log(factors)).max() < (4.0 * error + 4.0 / 500).max()
     assert factors[0] > 2.0 * factors[1] > 2.0 * 1.3 * factors[4]  # a transient of more than one layer
-
-
-def test_what_is_left_out_is_refused() -> None:
-    for fields in ({"residual": "two_layer"}, {"residual": "identity", "loss": "mse"}):
-        with pytest.raises(gc.UnsupportedError, match="unequally correlated"):
-            gc.predict(gc.Spec(**{**DIGITS, **fields}))

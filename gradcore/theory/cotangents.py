@@ -130,23 +130,24 @@ class Drawn(_Cotangent):
 
     noise: Array
 
-    def through(self, unit: Unit) -> Drawn:
+    def through(self, unit: Unit) -> Self:
         """J^T of a unit."""
         seen = None if self.seen is None else unit.pull(self.seen)
-        return Drawn(self.log + unit.shift, seen, unit.pull(self.noise)).tidy()
+        return replace(self, log=self.log + unit.shift, seen=seen, noise=unit.pull(self.noise)).tidy()
 
-    def plus(self, other: Drawn) -> Drawn:
+    def plus(self, other: Drawn) -> Self:
         """The sum."""
         log, a, b = _units(self.log, other.log)
-        return Drawn(log, self._joined(a, b, other), a * self.noise + b * other.noise).tidy()
+        return replace(self, log=log, seen=self._joined(a, b, other), noise=a * self.noise + b * other.noise).tidy()
 
-    def tidy(self) -> Drawn:
+    def tidy(self) -> Self:
         """In units in which the mean square is 1."""
         total = self.second()[0]
         if not total > 0.0:
             return replace(self, log=-math.inf)
         root = math.sqrt(total)
-        return Drawn(self.log + math.log(total), None if self.seen is None else self.seen / root, self.noise / root)
+        seen = None if self.seen is None else self.seen / root
+        return replace(self, log=self.log + math.log(total), seen=seen, noise=self.noise / root)
 
     def modes(self) -> tuple[float, float]:
         """The mean square in the mean over the batch and in the contrasts."""
@@ -162,7 +163,7 @@ class Drawn(_Cotangent):
         mean, contrast = self.modes()
         return mean + contrast, np.array([mean - contrast / (b - 1)])
 
-    def sent(self, back: Weights) -> Drawn:
+    def sent(self, back: Weights) -> Self:
         """W^T of this cotangent."""
         mean, contrast = self.modes()
         seen = None
@@ -174,4 +175,5 @@ class Drawn(_Cotangent):
             seen = back.root * (kappa[1] * (back.x - centre) + kappa[0] * centre)
             along = split(back.along, float(back.pairs[0]), b)
             mean, contrast = mean - kappa[0] ** 2 * along[0], contrast - kappa[1] ** 2 * along[1]
-        return Drawn(self.log + back.log, seen, back.draw(max(mean, 0.0), max(contrast, 0.0)))
+        noise = back.draw(max(mean, 0.0), max(contrast, 0.0))
+        return replace(self, log=self.log + back.log, seen=seen, noise=noise)

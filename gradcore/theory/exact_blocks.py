@@ -4,7 +4,7 @@ Eye weights keep every unit alone, z = g x. Constant weights make all units equa
 act on a cotangent through its sum over the units. A unit's cotangent is then P own + (T - P) mean(own), with own the
 output's: P the factor of what passes beside the weights, T of the sum. Both are products over the block's slopes.
 
-Constant weights with random biases are refused (``theory.fields``). Status as in ``theory.exact_weights``.
+Constant weights with random biases: ``theory.exact_units``. Status as in ``theory.exact_weights``.
 """
 
 from __future__ import annotations

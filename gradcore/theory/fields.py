@@ -13,15 +13,15 @@ if TYPE_CHECKING:
     from gradcore.theory.batch_norm import BatchNormField
     from gradcore.theory.exact_blocks import ExactBlocks
     from gradcore.theory.exact_eye import EyeField
+    from gradcore.theory.exact_units import ExactUnits
     from gradcore.theory.exact_weights import ConstantField
     from gradcore.theory.mean_field import MeanField
 
-    Field = MeanField | BatchNormField | ConstantField | EyeField | ExactBlocks
+    Field = MeanField | BatchNormField | ConstantField | EyeField | ExactBlocks | ExactUnits
 
 MIN_BATCH = 4
 MIN_BATCH_FLAT = 64
 MIN_NONZEROS = 20
-MAX_GRAM = 256
 
 
 def check_supported(spec: Spec) -> None:
@@ -34,12 +34,6 @@ def check_supported(spec: Spec) -> None:
             f'init "{spec.init}" with norm "{spec.norm}"',
             "the units are not random, so a norm's statistics follow no law",
             'this init with norm "none", or a random init',
-        )
-    if kind == "constant" and spec.residual in _BLOCKS and spec.depth > 1 and spec.bias_std != 0.0:
-        raise UnsupportedError(
-            f'init "constant" with residual "{spec.residual}" and biases',
-            "the units then differ by biases that act on each other, and their exact map is not built yet",
-            "bias_std = 0, a random init, or another residual form",
         )
     if kind == "sparse" and not spec.activation_entry.is_linear:
         fans = set(zip(spec.fan_ins.tolist(), spec.layer_widths.tolist(), strict=True))
@@ -66,18 +60,6 @@ def _check_batch_norm(spec: Spec) -> None:
             "a unit that is flat on the whole batch divides by sqrt(eps), and rare draws make the mean",
             f"batch_size >= {MIN_BATCH_FLAT}, or norm_position before",
         )
-    if spec.input == "digits" and spec.batch_size > MAX_GRAM:
-        raise UnsupportedError(
-            f"batch norm on {spec.batch_size} digits",
-            "the Gram matrices of so many unequal samples, one for each layer, are not built for",
-            f'batch_size <= {MAX_GRAM}; input "gaussian"; another norm',
-        )
-    if spec.input == "digits" and (spec.residual in _BLOCKS or (spec.loss == "mse" and spec.residual != "none")):
-        raise UnsupportedError(
-            f'batch norm on digits with residual "{spec.residual}" and loss "{spec.loss}"',
-            "the transient of unequally correlated samples is not built yet for this block and loss",
-            'residual "none", or "identity" with another loss than mse; input "gaussian"; another norm',
-        )
 
 
 def field_of(spec: Spec) -> Field:
@@ -85,6 +67,10 @@ def field_of(spec: Spec) -> Field:
     check_supported(spec)
     kind = spec.init_entry.kind
     blocks = spec.residual in _BLOCKS and spec.depth > 1
+    if kind == "constant" and blocks and spec.bias_std != 0.0:
+        from gradcore.theory.exact_units import ExactUnits
+
+        return ExactUnits(spec)
     if kind in ("constant", "eye") and blocks:
         from gradcore.theory.exact_blocks import ExactBlocks
 
@@ -100,6 +86,8 @@ def field_of(spec: Spec) -> Field:
     if blocks:
         return _BLOCKS[spec.residual](spec)
     if spec.norm == "batch" and spec.input == "digits":
+        if spec.loss == "mse" and spec.residual != "none" and spec.depth > 1:
+            return _sampled(spec)
         from gradcore.theory.gram_field import GramField
 
         return GramField(spec)
@@ -113,6 +101,10 @@ def field_of(spec: Spec) -> Field:
 
 
 def _sampled(spec: Spec) -> MeanField:
+    if spec.norm == "batch" and spec.input == "digits":
+        from gradcore.theory.batch_particles import UnlikeField
+
+        return UnlikeField(spec)
     from gradcore.theory.particle_field import ParticleField
 
     return ParticleField(spec)

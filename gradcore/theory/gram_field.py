@@ -3,8 +3,8 @@
 Given its B x B covariance, a pre-activation is Gaussian over units; the next covariance is the mean over units of what
 the unit (norm and activation) makes of it, taken over sampled units whose first and second moments are exact.
 Backwards W^T delta is a part along x, where delta knows the output, and Gaussian noise of covariance n Var(W) E delta
-delta^T (conditioning), sent through the units' own Jacobians. No residual for MSE: there the cotangent depends on the
-stream's history.
+delta^T (conditioning), sent through the units' own Jacobians. MSE on a residual stream, whose cotangent depends on the
+stream's history, is followed by ``theory.batch_particles``; more samples than are followed: ``theory.batch_rows``.
 
 Validity: infinite width, B >= 4, eps > 0. Sampled and seeded: log_q within 0.5%, log_g about 1% over 20 layers.
 Source: Yang et al. 2019 for the steady state; the transient of any batch by this recursion. Checked against torch
@@ -16,17 +16,21 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gradcore.normalization import NORMALIZATIONS, normalize
+from gradcore.theory.batch_rows import Sharing, chosen, grown, kept_mean, over_batch, projected, sizes
 from gradcore.theory.channel import log_add, log_of
 from gradcore.theory.inputs import digits_batch
 from gradcore.theory.loss import output_cotangent
 from gradcore.theory.mean_field import MeanField
 
+if TYPE_CHECKING:
+    from gradcore.spec import Spec
+
 Array = np.ndarray
-ENTRIES = 2**17  # sampled units times samples
 DIRECTIONS = 24  # of a cotangent's covariance, up to which each is sent back by itself
 DRAWS = 8  # for each unit, beyond
 LARGEST = 600.0  # of ln q, beyond which an activation before the norm sees a clipped signal
@@ -57,8 +61,12 @@ class Gram:
     def pairs(self) -> Array:
         """(P,) correlations of the pairs of samples."""
         size = np.sqrt(np.maximum(np.diag(self.hat), 1e-300))
-        rows, columns = np.triu_indices(len(self.hat), 1)
-        return np.clip((self.hat / np.outer(size, size))[rows, columns], -1.0, 1.0)
+        return np.clip(_above(self.hat / np.outer(size, size)), -1.0, 1.0)
+
+
+def _above(matrix: Array) -> Array:
+    """(P,) entries above the diagonal."""
+    return matrix[np.triu_indices(len(matrix), 1)]
 
 
 def _root(matrix: Array) -> Array:
@@ -71,13 +79,29 @@ class GramField(MeanField):
 
     sampled = True
 
+    def __init__(self, spec: Spec) -> None:
+        super().__init__(spec)
+        self._rows, self._units = sizes(spec, 1)
+
+    @property
+    def followed(self) -> int:
+        """How many samples of the batch are followed."""
+        return self._rows
+
     @cached_property
-    def _units(self) -> int:
-        return max(64, ENTRIES // self.spec.batch_size // 2 * 2)
+    def _input(self) -> Array:
+        """(M, 64) the samples that are followed."""
+        spec = self.spec
+        return digits_batch(spec.batch_size, spec.input_rms)[chosen(spec.batch_size, self._rows)]
+
+    def _grown(self, logs: Array) -> Array:
+        """ln of the gradient in the whole batch from that in the samples that are followed."""
+        last = self._pass[0][-1]
+        return logs + grown(self.spec, self._rows, last.log, float(last.pairs.mean()), logs)
 
     def _draw(self, rng: np.random.Generator) -> Array:
         """(B, N) standard normals with exactly mean 0 and covariance 1."""
-        b = self.spec.batch_size
+        b = self._rows
         half = rng.standard_normal((b, self._units // 2))
         g = np.hstack([half, -half])
         values, vectors = np.linalg.eigh(g @ g.T / self._units)
@@ -105,9 +129,9 @@ class GramField(MeanField):
     def _pass(self) -> tuple[list[Gram], list[Gram], list[Array]]:
         """(of z^l, of what W^l multiplies, the units' z^l)."""
         spec, law, rng = self.spec, self.law, np.random.default_rng(0)
-        x = digits_batch(spec.batch_size, spec.input_rms)
+        x = self._input
         p = Gram.of(0.0, x @ x.T / x.shape[1])
-        ones = np.ones((spec.batch_size, spec.batch_size))
+        ones = np.ones((self._rows, self._rows))
         signals, inputs, fields = [], [], []
         q: Gram | None = None
         for i in range(spec.depth):
@@ -135,7 +159,7 @@ class GramField(MeanField):
 
     def _end(self) -> tuple[Gram, Array | None]:
         """(covariance of delta^L, E delta z^T in units of both, where it knows the output)."""
-        spec, b = self.spec, self.spec.batch_size
+        spec, b = self.spec, self._rows
         last = self._pass[0][-1]
         log, pairs, _ = output_cotangent(spec, last.log, lambda: last.pairs)
         if spec.loss == "mse":
@@ -196,19 +220,29 @@ class GramField(MeanField):
     @property
     def log_g(self) -> Array:
         """ln E delta^2."""
-        return np.array([g.log for g in self._cotangents])
+        return self._grown(np.array([g.log for g in self._cotangents]))
+
+    @cached_property
+    def _apart(self) -> Array:
+        """(L,) what batch norms alone make of noise (``batch_rows.Sharing``), which most of cross-entropy's is."""
+        if self.spec.loss != "cross_entropy" or self._rows == self.spec.batch_size:
+            return np.zeros(self.spec.depth)
+        noise = self._sent_back(Gram(0.0, np.eye(self._rows)), None)
+        return np.array([projected(d.hat, p.hat) for d, p in zip(noise, self._pass[1], strict=True)])
 
     @cached_property
     def parameter_gradients(self) -> tuple[Array, Array]:
         """ln of the mean square entry of dC/dW^l and dC/db^l."""
-        b, inputs = self.spec.batch_size, self._pass[1]
+        b, rows, inputs = self.spec.batch_size, self._rows, self._pass[1]
         log_dw, log_db = np.full(self.spec.depth, -math.inf), np.full(self.spec.depth, -math.inf)
-        for i, (delta, p) in enumerate(zip(self._cotangents, inputs, strict=True)):
+        kept = kept_mean(self.spec, rows, float(_above(self._cotangents[-1].hat).mean()))
+        for i, (delta, p, log) in enumerate(zip(self._cotangents, inputs, self.log_g, strict=True)):
             scale = self.log_alpha2 if self.skip and i else 0.0
-            for logs, weights, log in ((log_dw, p.hat, p.log), (log_db, np.ones((b, b)), 0.0)):
-                share = float(np.sum(delta.hat * weights)) / b**2
+            for logs, weights, log_x in ((log_dw, p.hat, p.log), (log_db, np.ones((rows, rows)), 0.0)):
+                apart = self._apart[i] if logs is log_dw else 0.0
+                share = over_batch(delta.hat, weights, b, Sharing(self.spec.loss == "random", kept, apart))
                 if share > 1e-12 / b:  # else zero: a batch norm takes off what all samples share
-                    logs[i] = delta.log + log + math.log(share) + scale
+                    logs[i] = log + log_x + math.log(share) + scale
         return log_dw, log_db
 
     # --- factors of a layer ---------------------------------------------------------------------------------
@@ -217,9 +251,9 @@ class GramField(MeanField):
     def chi(self) -> Array:
         """(L,) factor of the squared gradient norm for a cotangent that is independent of the signal and sums to zero
         over the batch; the last entry repeats the one before it."""
-        b, widths = self.spec.batch_size, self.spec.layer_widths.astype(float)
+        b, widths = self._rows, self.spec.layer_widths.astype(float)
         contrast = Gram.of(0.0, np.eye(b) - 1.0 / b)
-        logs = np.array([g.log for g in self._sent_back(contrast, None)]) + np.log(widths)
+        logs = self._grown(np.array([g.log for g in self._sent_back(contrast, None)])) + np.log(widths)
         with np.errstate(invalid="ignore", over="ignore"):
             factors = np.exp(logs[:-1] - logs[1:])
         return np.append(factors, factors[-1:] if factors.size else [1.0])

@@ -99,13 +99,21 @@ def _exact(profile: Profile) -> Iterator[Entry]:
             f"Eye weights leave each unit alone: the input's law is pushed through elementwise{sampled}.",
         )
     if getattr(profile._field, "sampled", False):
-        percent = 5 if spec.norm == "batch" else 1
+        percent = 5 if spec.norm == "batch" or spec.init == "constant" else 1
         yield (
             "sampled_units",
             {"percent": percent},
-            f"This residual block is followed with sampled units: gradients hold to about {percent}%.",
+            f"This network is followed with sampled units: gradients hold to about {percent}%.",
         )
-        if np.isneginf(profile.log_dw).any():
+        rows = getattr(profile._field, "followed", spec.batch_size)
+        if rows < spec.batch_size:
+            yield (
+                "representative_samples",
+                {"rows": rows, "batch_size": spec.batch_size},
+                f"{rows} samples stand for the batch of {spec.batch_size}: gradients hold to about 5%, those of the "
+                "weights to 20% where the loss depends on the output.",
+            )
+        if spec.init != "constant" and np.isneginf(profile.log_dw).any():
             yield (
                 "unresolved_samples",
                 {},

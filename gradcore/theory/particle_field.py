@@ -63,7 +63,7 @@ class ParticleField(MeanField):
     def _batch(self, ratio: Array) -> Array:
         """Correlations in the batch that is asked for, where fewer samples stand for it (batch norm)."""
         few, b = self.population.rows, self.spec.batch_size
-        if not self.population.coupled or few == b:
+        if not self.population.coupled or few == b or ratio.shape[1] > 1:
             return ratio
         return np.where(ratio < 0.0, ratio * (few - 1) / (b - 1), ratio)
 
@@ -116,8 +116,8 @@ class ParticleField(MeanField):
         if self.spec.loss == "random" and not population.coupled:
             inside = self.rows["log_g"]
         else:
-            inside = population.backward(population.random(contrast=True))["log_g"]
-        last = population.backward(population.random(contrast=True), depth, depth - 1)["log_g"]
+            inside = population.backward(population.random(contrast=True), parameters=False)["log_g"]
+        last = population.backward(population.random(contrast=True), depth, depth - 1, False)["log_g"]
         with np.errstate(invalid="ignore", over="ignore"):
             return np.nan_to_num(np.exp(np.append(inside[:-1] - inside[1:], last[-2] - last[-1])), posinf=math.inf)
 

@@ -234,12 +234,14 @@ class Particles:
             return at, below, delta
         return at, (held if self.inner[i] else delta).plus(below), None
 
-    def backward(self, end: Cotangent, top: int | None = None, bottom: int = 0) -> dict[str, Array]:
+    def backward(
+        self, end: Cotangent, top: int | None = None, bottom: int = 0, parameters: bool = True
+    ) -> dict[str, Array]:
         """From the cotangent ``end`` at layer index ``top`` (default: the output) down to ``bottom``.
 
         ``log_g`` and ``log_t``, ln of the mean squares at the signal and at W x + b, (L,); correlations over samples
         of both, ``ratio`` and ``ratio_t``, (L, K); with batch norm ``modes``, shares of the second in the mean over
-        the batch and in the contrasts, (L, 2).
+        the batch and in the contrasts, (L, 2), where ``parameters``.
         """
         depth = self.spec.depth
         top = depth - 1 if top is None else top
@@ -251,11 +253,16 @@ class Particles:
             log_g[i], ratio[i] = self._moments(delta)
             at, below, held = self._pull(i, delta, held) if i > bottom else (delta, delta, None)
             log_t[i], ratio_t[i] = self._moments(at)
-            if self.coupled and log_t[i] > -math.inf:
-                parts[i] = np.array(at.modes()) / float(np.sum(at.modes()))
+            if self.coupled and parameters and log_t[i] > -math.inf:
+                parts[i] = self.shares(i, at)
             delta = below
         rows = {"log_g": log_g, "log_t": log_t, "ratio": ratio, "ratio_t": ratio_t, "modes": parts}
         return rows if top == depth else {name: values[:depth] for name, values in rows.items()}
+
+    def shares(self, i: int, at: Cotangent) -> Array:
+        """``modes`` of the cotangent at W x + b of layer index i."""
+        modes = np.array(at.modes())
+        return modes / float(modes.sum())
 
     def modes_of_x(self, i: int) -> tuple[float, float]:
         """E x^2 of what W of layer index i multiplies, in units of itself: in the batch mean and in the contrasts."""
@@ -269,6 +276,10 @@ class Particles:
             return -math.inf, np.zeros_like(pairs)
         return cotangent.log + math.log(total), pairs / total
 
+    def cotangent(self, log: float, seen: Array | None, noise: Array) -> Drawn:
+        """A cotangent over the whole batch."""
+        return Drawn(log, seen, noise)
+
     def random(self, log: float = 0.0, pairs: Array | None = None, contrast: bool = False) -> Cotangent:
         """A cotangent independent of the signal, with correlations ``pairs`` over samples (``contrast``: summing to
         zero over the batch)."""
@@ -276,7 +287,7 @@ class Particles:
         if self.coupled:
             c = -1.0 / (self.rows - 1) if contrast else float(pairs[0])
             noise = self.draw(*split(1.0, c, self.rows))
-            return Drawn(log, None, noise / math.sqrt(float(np.mean(noise**2))))
+            return self.cotangent(log, None, noise / math.sqrt(float(np.mean(noise**2))))
         shape = (self.rows, self.units)
         return Spread(log, None, np.ones(shape), np.repeat(pairs[:, None], self.units, axis=1))
 
@@ -284,5 +295,5 @@ class Particles:
         """A cotangent proportional to the output."""
         h = self.steps[self.spec.depth - 1].signal.hat.astype(float)
         if self.coupled:
-            return Drawn(log, h, np.zeros_like(h)).tidy()
+            return self.cotangent(log, h, np.zeros_like(h)).tidy()
         return Spread(log, h, np.zeros(h.shape), np.zeros((self.nodes.size, self.units))).tidy()
