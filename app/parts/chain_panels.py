@@ -18,6 +18,8 @@ from gradcore.charts import chain_laws
 from gradcore.charts.chain_words import describe_gradients
 from gradcore.equations.chain import ratio_latex
 from gradcore.experiments.chain import (
+    MEAN_LOG,
+    VARIANCE_LOG,
     Chain,
     Draws,
     Normal,
@@ -49,23 +51,28 @@ HASH: dict[Any, Callable[[Any], Any]] = {Chain: repr, Normal: repr}
 
 @dataclass(frozen=True)
 class Panel:
-    """One experiment: its short title and what draws it."""
+    """One experiment: its short title, what draws it, and a field of its own where it has one."""
 
     title: str
     draw: Callable[[ChainQuestion, Chain], None]
+    field: Callable[[], None] | None = None
 
 
 def draw(question: ChainQuestion, chain: Chain) -> None:
     """The switch, and the panel that it is set to."""
-    st.selectbox(
+    panel = PANELS[question.view]
+    switch, beside = st.columns([3, 2], vertical_alignment="bottom", gap="small")
+    switch.selectbox(
         t("Look at"),
         options=list(VIEWS),
         format_func=lambda code: t(PANELS[code].title),
         key=key_of("view"),
-        label_visibility="collapsed",
         **STAYS,
     )
-    PANELS[question.view].draw(question, chain)
+    if panel.field is not None:
+        with beside:
+            panel.field()
+    panel.draw(question, chain)
 
 
 def _chart(drawn: dict[str, Any], words: str) -> None:
@@ -95,7 +102,8 @@ def _early(question: ChainQuestion, chain: Chain) -> None:
     limit = number_text(-(found.late - 1) * math.log10(4.0), 3)
     st.caption(
         t(
-            "dC/db₁ has {more} factors more than dC/db of neuron {late}; each below 1/4 makes it less than {limit} of it.",
+            "dC/db₁ has {more} factors more than dC/db of neuron {late}; if each is below 1/4, it is less than {limit} "
+            "of it.",
             more=found.late - found.early,
             late=found.late,
             limit=limit,
@@ -103,10 +111,13 @@ def _early(question: ChainQuestion, chain: Chain) -> None:
     )
 
 
-def _nudge(question: ChainQuestion, chain: Chain) -> None:
+def _nudge_field() -> None:
     st.number_input(
         t("Change Δb₁"), *DELTA, step=0.01, format="%.6g", key=key_of("nudge"), help=t("Added to b₁."), **KEPT, **STAYS
     )
+
+
+def _nudge(question: ChainQuestion, chain: Chain) -> None:
     found = nudge(chain, question.nudge)
     words = t(
         "A change of {delta} in b₁ becomes {change} in the cost.",
@@ -204,12 +215,17 @@ def _random(question: ChainQuestion, chain: Chain) -> None:
 
 def _weights_text(question: ChainQuestion, weights: Normal, draws: Draws, alive: float) -> str:
     text = t(
-        "|w| < 1 holds for {one} of the weights (drawn: {drawn_one}), |w| < 1/4 for {quarter} (drawn: {drawn_quarter}).",
+        "|w| < 1 holds for {one} of the weights (drawn: {drawn_one}), |w| < 1/4 for {quarter} (drawn: "
+        "{drawn_quarter}).",
         one=f"{weights.below(1.0):.1%}",
         drawn_one=f"{draws.small[0]:.1%}",
         quarter=f"{weights.below(0.25):.1%}",
         drawn_quarter=f"{draws.small[1]:.1%}",
     )
+    if weights.std > 0.0:
+        mean = MEAN_LOG + math.log(weights.std)
+        spread = math.sqrt(VARIANCE_LOG)
+        text += " " + t("E ln |w| = {mean}, with spread {std}.", mean=f"{mean:.5f}", std=f"{spread:.4f}")
     if alive < 0.9995:
         more = t(
             "Not exactly 0: {alive} of the chains (drawn: {drawn}).", alive=f"{alive:.2%}", drawn=f"{draws.alive:.2%}"
@@ -243,9 +259,11 @@ def _balance(question: ChainQuestion, chain: Chain) -> None:
         share=f"{100.0 * share:.2g}%",
     )
     _chart(chart, words)
-    st.caption(
-        f"{words} {t('Lines: predicted; points: {draws} drawn chains each. Balanced: |dC/db₁| and |dC/db_L| within a factor 10.', draws=f'{BALANCE_DRAWS:,}')}"
+    how = t(
+        "Lines: predicted; points: {draws} drawn chains each. Balanced: |dC/db₁| and |dC/db_L| within a factor 10.",
+        draws=f"{BALANCE_DRAWS:,}",
     )
+    st.caption(f"{words} {how}")
 
 
 # --- where explosion is possible, and training ----------------------------------------------------------------
@@ -286,7 +304,7 @@ def _trained(chain: Chain, rate: float) -> Training:
     return train(chain, rate, STEPS)
 
 
-def _training(question: ChainQuestion, chain: Chain) -> None:
+def _rate_field() -> None:
     st.number_input(
         t("Learning rate"),
         *RATE,
@@ -297,6 +315,9 @@ def _training(question: ChainQuestion, chain: Chain) -> None:
         **KEPT,
         **STAYS,
     )
+
+
+def _training(question: ChainQuestion, chain: Chain) -> None:
     run = _trained(chain, question.rate)
     words = t(
         "In {steps} steps the cost goes from {first} to {last}; factors of at least 1: {before} before, {after} after, "
@@ -320,10 +341,10 @@ def _training(question: ChainQuestion, chain: Chain) -> None:
 
 PANELS = {
     "early": Panel(mark("Early against late layers"), _early),
-    "nudge": Panel(mark("A small change of b₁, followed"), _nudge),
+    "nudge": Panel(mark("A small change of b₁, followed"), _nudge, _nudge_field),
     "derivative": Panel(mark("The slope of the activation"), _derivative),
     "random": Panel(mark("Random chains: the product's law"), _random),
     "interval": Panel(mark("Where explosion is possible"), _interval),
     "balance": Panel(mark("Balanced chains are rare"), _balance),
-    "training": Panel(mark("The factors over training"), _training),
+    "training": Panel(mark("The factors over training"), _training, _rate_field),
 }

@@ -1,4 +1,4 @@
-"""Charts of one single-neuron chain: its factors, its gradients, a change followed through it, its slopes, its training.
+"""Charts of one single-neuron chain: factors, gradients, a change followed through it, slopes, training.
 
 Sizes are drawn as log10 on linear axes whose labels print 1e-100, as in the other charts; what is exactly 0 has a word
 instead of a mark.
@@ -231,7 +231,8 @@ def slope_chart(chain: Chain, *, height: int = 300, t: Translate = english) -> a
     curve = [{"z": round(float(z), 6), "slope": float(d), "part": int(p)} for z, d, p in numbers]
     names = (t("σ′(z)"), t("the neurons of this chain"))
     x = alt.X("z:Q", title=t("pre-activation z"), scale=alt.Scale(domain=[-SLOPE_REACH, SLOPE_REACH], nice=False))
-    y = alt.Y("slope:Q", title=t("slope σ′(z)"))
+    low = min(0.0, *(row["slope"] for row in curve))
+    y = alt.Y("slope:Q", title=t("slope σ′(z)"), scale=alt.Scale(domain=[1.1 * low, 1.15 * most], nice=False))
     color = color_of(names)
     line = alt.Chart({"values": curve}).transform_calculate(series=f"{names[0]!r}").mark_line(strokeWidth=2, aria=False)
     layers = [line.encode(x=x, y=y, color=color, detail="part:N")]

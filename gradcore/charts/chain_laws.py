@@ -1,4 +1,4 @@
-"""Charts of random chains: the histogram of their log products, where explosion is possible, and how rare balance is."""
+"""Charts of random chains: the law of their products, where explosion is possible, and how rare balance is."""
 
 from __future__ import annotations
 
@@ -99,8 +99,8 @@ def _empty(title: str, text: str, height: int) -> alt.LayerChart:
 
 
 def interval_chart(chain: Chain, *, height: int = 300, t: Translate = english) -> alt.LayerChart:
-    """How wide the activations are for which |w sigma'(w a + b)| >= 1, against |w|; the widest, and this chain's weights.
-    Empty for an activation that goes on rising, whose intervals have no end."""
+    """How wide the activations are for which |w sigma'(w a + b)| >= 1, against |w|; the widest, and this
+    chain's weights. Empty for an activation that goes on rising, whose intervals have no end."""
     import altair as alt
 
     axes.await_pandas()

@@ -7,9 +7,10 @@ import math
 from gradcore.equations.equation import number
 from gradcore.experiments.chain import Chain, Comparison
 
-PER_LINE = 5  # factors
-MOST = 10  # of a longer chain the first and the last few are written
-ENDS = (4, 3)
+PER_LINE = 6  # factors
+MOST = 8  # of a longer chain the first and the last few are written
+ENDS = (3, 3)
+NEW_LINE = r" \\[6pt] & \cdot "
 TIMES = r"\,\cdot\,"
 
 
@@ -21,10 +22,10 @@ def product_latex(chain: Chain) -> str:
     slope = rf"\partial C / \partial a_{{{chain.length}}}"
     parts.append(rf"\underbrace{{{slope}}}_{{{signed(chain.cost_slope)}}}")
     lines = [TIMES.join(parts[i : i + PER_LINE]) for i in range(0, len(parts), PER_LINE)]
-    left = r"\frac{\partial C}{\partial b_1} &= "
-    body = (r" \\[4pt] &\quad\cdot ").join(lines)
-    equal = r" \;=\; " if len(lines) == 1 else r" \\[4pt] &= "
-    return rf"\begin{{aligned}} {left}{body}{equal}{signed(chain.gradient)} \end{{aligned}}"
+    left, value = r"\partial C / \partial b_1", signed(chain.gradient)
+    if len(lines) == 1:
+        return f"{left} = {lines[0]} = {value}"
+    return rf"\begin{{aligned}} {left} = {{}}& {(NEW_LINE).join(lines)} = {value} \end{{aligned}}"
 
 
 def ratio_latex(found: Comparison) -> str:

@@ -18,6 +18,7 @@ from gradcore.experiments.chain.single import BIAS, WEIGHT, check_activation
 
 Array = np.ndarray
 FAR = 1e4  # |z| up to which the slope is looked at
+WAVES = 200.0  # the same for an activation that oscillates; its last interval there is left open
 GOLDEN = 0.5 * (math.sqrt(5.0) - 1.0)
 
 
@@ -48,7 +49,7 @@ def least_weight(activation: str, negative_slope: float | None = None) -> float:
 
 
 def steep_part(activation: str, weight: float, negative_slope: float | None = None) -> tuple[tuple[float, float], ...]:
-    """The intervals of z, |z| up to 1e4, in which |w sigma'(z)| >= 1, from the left; ends at infinity where an
+    """The intervals of z, |z| up to 1e4 (200 for sin), in which |w sigma'(z)| >= 1, from the left; ends at infinity where an
     activation goes on rising. Raises SpecError unless 0 < |w| <= 1e3."""
     _check_weight(weight)
     check_activation(activation, negative_slope)
@@ -68,8 +69,10 @@ def steep_part(activation: str, weight: float, negative_slope: float | None = No
 def explosive_interval(
     activation: str, weight: float, bias: float = 0.0, negative_slope: float | None = None
 ) -> tuple[tuple[float, float], ...]:
-    """The intervals of a in which |w sigma'(w a + b)| >= 1, from the left; none where |w| is too small. Raises SpecError
-    for w = 0 or beyond 1e3, |b| beyond 1e6."""
+    """The intervals of a in which |w sigma'(w a + b)| >= 1, from the left; none where |w| is too small.
+
+    Raises SpecError for w = 0 or beyond 1e3, |b| beyond 1e6.
+    """
     if not isinstance(bias, (int, float, np.number)) or not abs(bias) <= BIAS:
         raise SpecError("bias", bias, f"a number from {-BIAS:g} to {BIAS:g}")
     ends = [
@@ -79,7 +82,7 @@ def explosive_interval(
 
 
 def explosive_width(activation: str, weight: float, negative_slope: float | None = None) -> float:
-    """How wide the a are for which |w sigma'(w a + b)| >= 1: the same for every b; inf where the interval has no end."""
+    """How wide the a are for which |w sigma'(w a + b)| >= 1: the same for every b; inf where there is no end."""
     return sum(high - low for low, high in steep_part(activation, weight, negative_slope)) / abs(weight)
 
 
@@ -91,8 +94,8 @@ def sigmoid_width(weight: float) -> float:
 
 @cache
 def widest(activation: str = "sigmoid", negative_slope: float | None = None) -> Peak:
-    """The weight at which the interval is widest: 0.44774 at |w| = 6.894 for a sigmoid. Raises SpecError where it has no
-    end (`has_width`)."""
+    """The weight at which the interval is widest: 0.44774 at |w| = 6.894 for a sigmoid. Raises SpecError where it has
+    no end (`has_width`)."""
     if not has_width(activation, negative_slope):
         bounded = ", ".join(code for code in ACTIVATIONS if has_width(code))
         raise SpecError("activation", activation, "one whose slope is 0 at both ends: " + bounded)
@@ -122,6 +125,8 @@ def _looked_at(activation: str) -> Array:
     """Points between which the slope is looked for: both sides of 0 and of every kink, dense near 0."""
     entry = ACTIVATIONS[activation]
     sizes = np.concatenate([np.linspace(0.0, 30.0, 3001)[1:], np.geomspace(30.0, FAR, 200)[1:]])
+    if entry.oscillates:
+        sizes = np.linspace(0.0, WAVES, 20_001)[1:]
     centres = sorted({0.0, *entry.kinks})
     beside = [centre + side * np.geomspace(1e-12, 1e-3, 10) for centre in centres for side in (-1, 1)]
     return np.unique(np.concatenate([-sizes, [0.0], sizes, *beside]))

@@ -1,8 +1,8 @@
-"""The whole law of a chain's log product, carried layer by layer on a lattice: beside `prediction`'s moments, the shape.
+"""The whole law of a chain's log product, carried layer by layer on a lattice: the shape beside the moments.
 
 The state is (activation, S): probabilities on a grid of activations times equal steps of S. Given the activation, the
-step of S is ln |sigma'(z)| plus ln |w| for the normal law of w given z, so a layer is a convolution in S. What leaves the
-lattice is lost: it is far outside every window asked for. Natural logarithms. Source: ours; tests/test_chain.py.
+step of S is ln |sigma'(z)| plus ln |w| for the normal law of w given z, so a layer is a convolution in S. What leaves
+the lattice is lost: it is far outside every window asked for. Natural logarithms. Source: ours; tests/test_chain.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The law of a logarithm from its first three moments: normal, or a gamma law turned round where it leans to the left."""
+"""The law of a logarithm from its first three moments: normal, or a gamma law where it leans to one side."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ REACH = 14.0  # standard deviations
 
 @dataclass(frozen=True)
 class LogLaw:
-    """The law of a sum of logarithms: ``mean``, ``variance`` and ``skewness`` (natural logarithms) where no factor is 0,
-    which has probability ``alive``; nan where that is 0.
+    """The law of a sum of logarithms: ``mean``, ``variance`` and ``skewness`` (natural logarithms) where no factor is
+    0, which has probability ``alive``; nan where that is 0.
 
     Density and shares are those of the Pearson type III law (a shifted gamma law) with these three moments, normal in
     the limit of many layers. Its error in a share is of the order of the fourth cumulant: see docs/theory.md.
@@ -60,7 +60,7 @@ class LogLaw:
 
 def law_of(moments: Array) -> LogLaw:
     """From E[S^k; alive], k = 0 ... 3."""
-    alive = float(moments[0])
+    alive = min(1.0, float(moments[0]))
     if alive <= 0.0:
         return LogLaw(math.nan, math.nan, math.nan, 0.0)
     first, second, third = (float(m) / alive for m in moments[1:])

@@ -1,8 +1,8 @@
 """Products of factors along random chains, predicted: a recursion over the activation's value.
 
-With random w_j, b_j the activation a_{j-1} is all that a layer knows of those before it: given it, z_j is normal, and w_j
-given z_j is normal too. So the moments of S = sum ln |w_j sigma'(z_j)| obey a linear recursion over the values of a,
-solved here on a grid. No draw is made. Exact up to the grid (about 1e-4 of a standard deviation); the law between the
+With random w_j, b_j the activation a_{j-1} is all that a layer knows of those before it: given it, z_j is normal, and
+w_j given z_j is normal too. So the moments of S = sum ln |w_j sigma'(z_j)| obey a linear recursion over the values of
+a, solved here on a grid. No draw is made. Exact up to the grid (about 1e-4 of a standard deviation); the law between the
 moments is fitted (`LogLaw`). Natural logarithms. Source: ours; tests/test_chain.py checks it against random chains.
 """
 
@@ -15,9 +15,9 @@ from functools import cached_property
 import numpy as np
 
 from gradcore.activations import ACTIVATIONS, Activation, negative_slope_of
+from gradcore.experiments.chain.lattice import Lattice, lattice_of
 from gradcore.experiments.chain.laws import STANDARD, Normal
 from gradcore.experiments.chain.log_law import LogLaw, law_of, mixed
-from gradcore.experiments.chain.lattice import Lattice, lattice_of
 from gradcore.experiments.chain.log_normal_weight import log_of_normal
 from gradcore.experiments.chain.nodes import between, given_z, grid_between, nodes_of, singular_slopes
 from gradcore.experiments.chain.single import LONGEST, check_activation, check_length
@@ -111,7 +111,7 @@ def predict_chains(
 
 
 def _onwards(step: Array, behind: Array) -> Array:
-    """One layer put in front: E (l + S)^k from the moments l^i of the layer (``step``: i, from, to) and S^(k - i) behind."""
+    """One layer put in front: E (l + S)^k from the layer's moments l^i (``step``: i, from, to) and S^(k - i) behind."""
     return np.array([sum(math.comb(k, i) * step[i] @ behind[k - i] for i in range(k + 1)) for k in range(MOMENTS)])
 
 

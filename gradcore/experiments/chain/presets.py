@@ -49,15 +49,15 @@ _add(
     "product",
     "1.1",
     "The product",
-    "dC/db₁ is a product: the slope σ′(z₁), then one factor w σ′(z) for every further neuron, then dC/da of the output. "
+    "dC/db₁ is a product: the slope σ′(z₁), one factor w σ′(z) for every further neuron, then dC/da of the output. "
     "Multiply them, and you have what backpropagation computes.",
 )
 _add(
     "nudge",
     "1.2",
     "A small change",
-    "Add 0.1 to b₁ and follow it: each neuron passes its share on by one factor, and ΔC/Δb₁ tends to the product as the "
-    "change gets smaller.",
+    "Add 0.1 to b₁ and follow it: each neuron passes its share on by one factor, and ΔC/Δb₁ tends to the product as "
+    "the change gets smaller.",
     view="nudge",
 )
 _add(
@@ -96,17 +96,18 @@ _add(
     "interval",
     "1.7",
     "Explosive interval",
-    "A sigmoid's factor can reach 1 only from weights of size 4 on, and then only for activations in an interval at most "
-    "0.448 wide, at |w| = 6.89.",
+    "A sigmoid's factor can reach 1 only from weights of size 4 on, and then only for activations in an interval at "
+    "most 0.448 wide, at |w| = 6.89. Here every neuron is in the middle of its interval.",
     weights="6.894",
+    biases="cancel",
     view="interval",
 )
 _add(
     "balance",
     "1.8",
     "Balance is luck",
-    "Few random chains keep their first gradient within a factor 10 of the last, fewer the longer they are, and no scale "
-    "of the weights holds the share up.",
+    "Few random chains keep their first gradient within a factor 10 of the last, fewer the longer they are, and no "
+    "scale of the weights holds the share up.",
     weight_std=4.0,
     view="balance",
 )

@@ -26,9 +26,9 @@ RATE = (1e-6, 1e4)
 class ChainQuestion:
     """A chain and what is looked at.
 
-    ``weights`` and ``biases``: "" draws them from N(0, weight_std^2) and N(0, bias_std^2) by ``seed``; one number stands
-    for all; several, separated by commas, are one for each neuron; biases may be "cancel", b_j = -w_j a_{j-1}. ``nudge``
-    is the change of b_1, ``rate`` the learning rate, ``view`` one of VIEWS.
+    ``weights`` and ``biases``: "" draws them from N(0, weight_std^2) and N(0, bias_std^2) by ``seed``; one number
+    stands for all; several, separated by commas, are one for each neuron; biases may be "cancel", b_j = -w_j a_{j-1}.
+    ``nudge`` is the change of b_1, ``rate`` the learning rate, ``view`` one of VIEWS.
     """
 
     length: int = 4

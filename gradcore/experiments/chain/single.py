@@ -148,7 +148,7 @@ class Chain:
 
     @cached_property
     def bias_gradients(self) -> Array:
-        """dC/db_l = sigma'(z_l) prod_{j > l} w_j sigma'(z_j) dC/da_L, (L,); inf where that leaves the range of floats."""
+        """dC/db_l = sigma'(z_l) prod_{j > l} w_j sigma'(z_j) dC/da_L, (L,); inf beyond the range of floats."""
         gradients, behind = np.empty(self.length), self.cost_slope
         with np.errstate(over="ignore"):
             for layer in reversed(range(self.length)):

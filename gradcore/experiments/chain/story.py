@@ -21,8 +21,8 @@ NODES = 16
 
 @dataclass(frozen=True)
 class Step:
-    """One quantity that the change reaches: ``symbol`` "z" or "a" (or "b", "C") and its ``layer``; its exact ``change``;
-    ``linear``, the product of the factors so far times the change of b_1."""
+    """One quantity that the change reaches: ``symbol`` "z" or "a" (or "b", "C") and its ``layer``; its exact
+    ``change``; ``linear``, the product of the factors so far times the change of b_1."""
 
     symbol: str
     layer: int
@@ -32,8 +32,9 @@ class Step:
 
 @dataclass(frozen=True)
 class Nudge:
-    """A change Delta b_1 followed to the cost: ``steps`` from b_1 over z_1, a_1, z_2 ... to C; ``ratio`` Delta C / Delta b_1;
-    ``derivative`` dC/db_1; ``error`` their relative distance, which shrinks like ``delta`` (nan where the derivative is 0).
+    """A change Delta b_1 followed to the cost: ``steps`` from b_1 over z_1, a_1, z_2 ... to C; ``ratio``
+    Delta C / Delta b_1; ``derivative`` dC/db_1; ``error`` their relative distance, which shrinks like ``delta`` (nan
+    where the derivative is 0).
     """
 
     delta: float
@@ -89,8 +90,9 @@ def _difference(entry: Activation, slope: float, z: float, change: float) -> flo
 
 @dataclass(frozen=True)
 class Comparison:
-    """dC/db_early beside dC/db_late: ``factors`` are those that the early gradient has more, w_{j+1} sigma'(z_j) written as
-    ``(j, sigma'(z_j), w_{j+1})``; ``log_ratio`` is ln of the product's size. ``shared`` says how many factors both have.
+    """dC/db_early beside dC/db_late: ``factors`` are those that the early gradient has more, each as
+    ``(j, sigma'(z_j), w_{j+1})``; ``log_ratio`` is ln of the size of their product, ``shared`` how many factors both
+    have.
     """
 
     early: int

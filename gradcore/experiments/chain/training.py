@@ -37,8 +37,8 @@ class Training:
 def train(chain: Chain, rate: float = 1.0, steps: int = 300) -> Training:
     """Plain gradient descent on all weights and biases: p <- p - rate dC/dp, on the one input of the chain.
 
-    It ends early, with ``stopped``, where a weight, bias or z leaves the range that Chain allows. Raises SpecError unless
-    0 < rate <= 1e6, 1 <= steps <= 10,000 and steps times L <= 200,000.
+    It ends early, with ``stopped``, where a weight, bias or z leaves the range that Chain allows. Raises SpecError
+    unless 0 < rate <= 1e6, 1 <= steps <= 10,000 and steps times L <= 200,000.
     """
     if not isinstance(rate, (int, float, np.number)) or not 0.0 < rate <= 1e6:
         raise SpecError("rate", rate, "a number above 0, up to 1e6")
