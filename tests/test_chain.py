@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,9 @@ PRESETS = chain.PRESETS
 
 def autograd(one: Chain) -> tuple[np.ndarray, np.ndarray]:
     """dC/db and dC/dw by torch, in float64."""
-    module = ACTIVATIONS[one.activation].torch_module(torch, negative_slope_of(one.activation, one.negative_slope))
+    module: Any = ACTIVATIONS[one.activation].torch_module(torch, negative_slope_of(one.activation, one.negative_slope))
+    if one.activation == "hardsigmoid":  # torch's own multiplies by 1/6 in single precision, going back
+        module = lambda z: torch.clamp(z + 3.0, 0.0, 6.0) / 6.0  # noqa: E731
     w, b = (torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in (one.weights, one.biases))
     a = torch.tensor(one.input, dtype=torch.float64)
     for j in range(one.length):
@@ -40,7 +43,7 @@ def autograd(one: Chain) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("code", ACTIVATIONS)
 @pytest.mark.parametrize("length", [1, 4, 9])
 def test_1_1_the_product_is_autograds_gradient(code: str, length: int) -> None:
-    """To 1e-12, of chains whose own derivative torch computes without loss: |z| < 5 (it takes 1 - s(z) for a sigmoid)."""
+    """To 1e-12 for |z| < 5, where torch's derivatives lose no digits (it takes 1 - s(z) for a sigmoid)."""
     for seed in range(3):
         one = chain.random_chain(length, seed=seed, activation=code, target=0.3)
         if np.abs(one.z).max() > 5.0:
@@ -143,10 +146,8 @@ def test_1_4_moments_of_a_shifted_weight(r: float) -> None:
         return math.log(abs(r + x)) ** k * math.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
 
     for k in (1, 2, 3):
-        pieces = [-12.0, *([-r] if r < 12.0 else []), 12.0]
-        exact = sum(
-            integrate.quad(integrand, a, b, (k,), limit=400)[0] for a, b in zip(pieces, pieces[1:], strict=False)
-        )
+        pieces = [-12.0, *([-r] if r < 12.0 else []), 12.0]  # the singularity at an end
+        exact = sum(integrate.quad(integrand, a, b, (k,), limit=400)[0] for a, b in pairwise(pieces))
         assert log_moments(np.array([r]))[k, 0] == pytest.approx(exact, abs=2e-5, rel=2e-5)
 
 
@@ -164,9 +165,6 @@ def test_1_4_the_sigmoid_chains_figures() -> None:
     assert mean == pytest.approx(-2.3076, abs=5e-4) and variance == pytest.approx(1.2567, abs=5e-3)
     ten = chain.predict_chains().product(10)
     assert ten.mean == pytest.approx(-22.431, abs=2e-3) and ten.std == pytest.approx(3.382, abs=2e-3)
-    drawn = chain.draw_chains(2, draws=50_000, seed=1)
-    below = (drawn.log_product - 0.0 < np.inf).mean()  # two factors: the second alone is looked at below
-    assert below == 1.0
 
 
 def test_1_4_most_factors_are_below_a_quarter() -> None:
@@ -175,13 +173,13 @@ def test_1_4_most_factors_are_below_a_quarter() -> None:
     assert (found < 0.25).mean() > 0.75
 
 
-LAWS = [(1.0, 1.0), (3.0, 0.5)]
+LAWS = [(1.0, 1.0), pytest.param((3.0, 0.5), marks=pytest.mark.slow), pytest.param((1.5, 0.0), marks=pytest.mark.slow)]
 
 
 @pytest.mark.parametrize("code", ACTIVATIONS)
 @pytest.mark.parametrize("laws", LAWS)
 def test_1_4_mean_and_spread_meet_drawn_chains(code: str, laws: tuple[float, float]) -> None:
-    """Within 5 standard errors of 20,000 chains, plus the grid's 1e-3 of a spread; also the share that is not exactly 0."""
+    """Within 5 standard errors of 20,000 chains, plus the grid's 1e-3 of a spread; the share that is not 0 as well."""
     w, b, draws, length = Normal(0.0, laws[0]), Normal(0.0, laws[1]), 20_000, 6
     law = chain.predict_chains(w, b, activation=code).product(length)
     drawn = chain.draw_chains(length, w, b, draws, 7, activation=code)
@@ -201,7 +199,7 @@ def test_1_4_mean_and_spread_meet_drawn_chains(code: str, laws: tuple[float, flo
 
 
 @pytest.mark.parametrize("biases", [Normal(0.0, 0.0), Normal(-2.0, 0.3)])
-@pytest.mark.parametrize("weights", [Normal(1.5, 0.0), Normal(2.0, 1.0), Normal(0.0, 10.0)])
+@pytest.mark.parametrize("weights", [Normal(2.0, 1.0), Normal(-1.0, 0.2), Normal(0.0, 10.0)])
 def test_1_4_laws_with_a_mean_or_no_spread(weights: Normal, biases: Normal) -> None:
     law = chain.predict_chains(weights, biases, input=0.4, activation="tanh").product(5)
     drawn = chain.draw_chains(5, weights, biases, 20_000, 3, input=0.4, activation="tanh")
@@ -316,7 +314,7 @@ def test_1_8_the_predicted_share_meets_drawn_chains(code: str) -> None:
 
 def test_1_8_no_scale_holds_the_share_up() -> None:
     for std in (1.0, 4.0, 10.0, 30.0, 100.0):
-        shares = [chain.predict_chains(Normal(0.0, std)).balanced(length) for length in (2, 4, 8, 16)]
+        shares = [chain.predict_chains(Normal(0.0, std)).balanced(length) for length in (2, 4, 8)]
         assert shares == sorted(shares, reverse=True) and shares[0] < 0.8 and shares[-1] < 0.01
     assert chain.predict_chains(Normal(0.0, 4.0)).balanced(4) == pytest.approx(0.144, abs=0.005)
     assert chain.predict_chains().balanced(1) == 1.0

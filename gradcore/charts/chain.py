@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 Array = np.ndarray
 LABEL_SIZE = 12
+LABELLED = 6  # neurons up to which each mark has its value beside it, on a phone too
 SLOPE_REACH = 8.0  # of z
 SAMPLES = 321
 MOST_LINES = 20  # factors that are followed over training
@@ -104,9 +105,9 @@ def factor_chart(chain: Chain, *, height: int = 300, t: Translate = english) -> 
     x, y = neuron_axis(chain.length, t), log_axis("size", t("size of the factor (log scale)"), domain)
     tooltip = [alt.Tooltip("factor:N", title=t("factor")), alt.Tooltip("text:N", title=t("value"))]
     base = alt.Chart({"values": rows}).encode(x=x, y=y, y2="from:Q", tooltip=tooltip)
-    bars = base.mark_bar(size=max(3.0, min(34.0, 240.0 / chain.length)), aria=False)
+    bars = base.mark_bar(size=max(3.0, min(34.0, 200.0 / chain.length)), aria=False)
     layers = [bars.encode(color=color_of(names, "square")), rule("size", 0.0)]
-    if chain.length <= 12:
+    if chain.length <= LABELLED:
         layers += _bar_labels(rows, x, y)
     layers += _zeros(np.flatnonzero(~np.isfinite(logs)) + 1, x, y, domain, t)
     return alt.LayerChart(layer=layers, title=t("The factors of dC/db₁, one for each neuron"), height=height)
@@ -168,7 +169,7 @@ def gradient_chart(chain: Chain, *, height: int = 300, t: Translate = english) -
         base.mark_line(strokeWidth=2, aria=False),
         base.mark_point(filled=True, size=60, opacity=1),
     ]
-    if chain.length <= 12:
+    if chain.length <= LABELLED:
         layers.append(base.mark_text(dy=-12, fontSize=LABEL_SIZE, color=NEUTRAL, aria=False).encode(text="text:N"))
     layers += _zeros(np.flatnonzero(~np.isfinite(logs)) + 1, x, y, domain, t)
     return alt.LayerChart(layer=layers, title=t("How fast each neuron learns: size of dC/db"), height=height)

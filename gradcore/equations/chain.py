@@ -18,7 +18,7 @@ def product_latex(chain: Chain) -> str:
     """dC/db_1 = sigma'(z_1) w_2 sigma'(z_2) ... dC/da_L, with the value of each factor under it, and the product."""
     parts = [_marked(_symbol(j), float(value)) for j, value in enumerate(chain.factors, start=1)]
     if len(parts) > MOST:
-        parts = [*parts[: ENDS[0]], r"\cdots", *parts[-ENDS[1] :]]
+        parts = [*parts[: ENDS[0]], r"\ldots", *parts[-ENDS[1] :]]
     slope = rf"\partial C / \partial a_{{{chain.length}}}"
     parts.append(rf"\underbrace{{{slope}}}_{{{signed(chain.cost_slope)}}}")
     lines = [TIMES.join(parts[i : i + PER_LINE]) for i in range(0, len(parts), PER_LINE)]

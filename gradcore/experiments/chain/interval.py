@@ -49,8 +49,8 @@ def least_weight(activation: str, negative_slope: float | None = None) -> float:
 
 
 def steep_part(activation: str, weight: float, negative_slope: float | None = None) -> tuple[tuple[float, float], ...]:
-    """The intervals of z, |z| up to 1e4 (200 for sin), in which |w sigma'(z)| >= 1, from the left; ends at infinity where an
-    activation goes on rising. Raises SpecError unless 0 < |w| <= 1e3."""
+    """The intervals of z, |z| up to 1e4 (200 for sin), in which |w sigma'(z)| >= 1, from the left; ends at
+    infinity where an activation goes on rising. Raises SpecError unless 0 < |w| <= 1e3."""
     _check_weight(weight)
     check_activation(activation, negative_slope)
     slope = negative_slope_of(activation, negative_slope)

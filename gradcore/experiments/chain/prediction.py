@@ -2,8 +2,9 @@
 
 With random w_j, b_j the activation a_{j-1} is all that a layer knows of those before it: given it, z_j is normal, and
 w_j given z_j is normal too. So the moments of S = sum ln |w_j sigma'(z_j)| obey a linear recursion over the values of
-a, solved here on a grid. No draw is made. Exact up to the grid (about 1e-4 of a standard deviation); the law between the
-moments is fitted (`LogLaw`). Natural logarithms. Source: ours; tests/test_chain.py checks it against random chains.
+a, solved here on a grid; no draw is made. Exact up to the grid, about 1e-3 of a standard deviation; the shape between
+the moments is fitted (`LogLaw`) or carried whole (`Lattice`). Natural logarithms. Source: ours; tests/test_chain.py
+checks it against random chains.
 """
 
 from __future__ import annotations
@@ -104,7 +105,9 @@ def predict_chains(
 ) -> Prediction:
     """The prediction for random chains of every length. Raises SpecError for an unknown activation.
 
-    A derivative that underflows in float64 (a sigmoid beyond |z| = 745) counts as 0, as in a drawn chain.
+    Meant for laws with some spread: without any, a `Chain` is the exact answer, and the grid's rounding of a would be
+    all the spread there is. A derivative that underflows in float64 (a sigmoid beyond |z| = 745) counts as 0, as in a
+    drawn chain.
     """
     check_activation(activation, negative_slope)
     return Prediction(weights, biases, float(input), activation, negative_slope)
