@@ -265,4 +265,6 @@ def test_the_page_in_a_browser(chromium, server: str) -> None:
         assert visit.query()["chain_weights"] == ["100"] and "chain_length" not in visit.query()
         visit.page.go_back()
         visit.page.get_by_text("Neurons in a row: 5 · tanh").wait_for()
+        visit.page.get_by_role("link", name="Explore").click()
+        visit.page.get_by_text("16 units").first.wait_for()  # the network is kept meanwhile
         assert visit.complaints == []
