@@ -141,9 +141,9 @@ def _numbers(question: ChainQuestion) -> None:
         key="chain_write_out",
         on_click=_write_out,
         args=(question,),
-        disabled=not question.drawn,
+        disabled=question.listed,
         width="stretch",
-        help=t("Writes the drawn weights and biases into the fields, four digits each, to change them one by one."),
+        help=t("Writes the weights and biases into the fields, six digits each, to change them one by one."),
     )
 
 

@@ -46,6 +46,7 @@ SCALES = (1.0, 4.0, 10.0, 30.0)  # standard deviations of the weights, for the b
 LENGTHS = tuple(range(2, 17))
 BALANCE_DRAWS = 4_000
 TABLE_HEIGHT = 245
+PANEL_HEIGHT = theme.CHART_HEIGHT - 50  # px: the switch stands above it
 HASH: dict[Any, Callable[[Any], Any]] = {Chain: repr, Normal: repr}
 
 
@@ -76,7 +77,7 @@ def draw(question: ChainQuestion, chain: Chain) -> None:
 
 
 def _chart(drawn: dict[str, Any], words: str) -> None:
-    st.vega_lite_chart(None, drawn, width="stretch", height=theme.CHART_HEIGHT - 50, alt=words)
+    st.vega_lite_chart(None, drawn, width="stretch", height=PANEL_HEIGHT, alt=words)
 
 
 @st.cache_data(max_entries=128, show_spinner=False, hash_funcs=HASH)
@@ -86,9 +87,9 @@ def _drawn(name: str, chain: Chain, code: str) -> dict[str, Any]:
 
 
 CHARTS: dict[str, Callable[[Chain], Any]] = {
-    "gradients": lambda chain: charts.gradient_chart(chain, height=theme.CHART_HEIGHT - 50, t=t),
-    "slope": lambda chain: charts.slope_chart(chain, height=theme.CHART_HEIGHT - 50, t=t),
-    "interval": lambda chain: chain_laws.interval_chart(chain, height=theme.CHART_HEIGHT - 50, t=t),
+    "gradients": lambda chain: charts.gradient_chart(chain, height=PANEL_HEIGHT, t=t),
+    "slope": lambda chain: charts.slope_chart(chain, height=PANEL_HEIGHT, t=t),
+    "interval": lambda chain: chain_laws.interval_chart(chain, height=PANEL_HEIGHT, t=t),
 }
 
 
@@ -124,7 +125,7 @@ def _nudge(question: ChainQuestion, chain: Chain) -> None:
         delta=f"{found.delta:.4g}",
         change=f"{found.steps[-1].change:.4g}",
     )
-    _chart(charts.nudge_chart(found, height=theme.CHART_HEIGHT - 50, t=t).to_dict(validate=False), words)
+    _chart(charts.nudge_chart(found, height=PANEL_HEIGHT, t=t).to_dict(validate=False), words)
     st.caption(
         words
         + " "
@@ -177,7 +178,7 @@ def drawn_chains(
 
 @st.cache_data(max_entries=64, show_spinner=False)
 def _histogram(key: tuple[Any, ...], _draws: Draws, _law: Prediction) -> dict[str, Any]:
-    chart = chain_laws.histogram_chart(_draws, _law, key[0], height=theme.CHART_HEIGHT - 50, t=t)
+    chart = chain_laws.histogram_chart(_draws, _law, key[0], height=PANEL_HEIGHT, t=t)
     return chart.to_dict(validate=False)
 
 
@@ -243,7 +244,7 @@ def _balance_chart(
     draws = {
         std: drawn_chains(LENGTHS[-1], Normal(0.0, std), biases, BALANCE_DRAWS, 0, start, activation) for std in scales
     }
-    return chain_laws.balance_chart(laws, draws, LENGTHS, height=theme.CHART_HEIGHT - 50, t=t).to_dict(validate=False)
+    return chain_laws.balance_chart(laws, draws, LENGTHS, height=PANEL_HEIGHT, t=t).to_dict(validate=False)
 
 
 def _balance(question: ChainQuestion, chain: Chain) -> None:
@@ -330,7 +331,7 @@ def _training(question: ChainQuestion, chain: Chain) -> None:
         most=run.above.max(),
         total=chain.length - 1,
     )
-    _chart(charts.training_chart(run, height=theme.CHART_HEIGHT - 50, t=t).to_dict(validate=False), words)
+    _chart(charts.training_chart(run, height=PANEL_HEIGHT, t=t).to_dict(validate=False), words)
     st.caption(words)
     if run.stopped is not None:
         st.warning(

@@ -58,6 +58,7 @@ def histogram_chart(
     rows = zip(at[inside], density[inside], strict=True)
     curve = [{"at": float(a), "share": float(d), "series": names[0]} for a, d in rows]
     layers = [
+        *_spread_band(mean, std, low, high, x, t),
         area.encode(x=x, y=y, color=color),
         alt.Chart({"values": curve}).mark_line(strokeWidth=2.5, aria=False).encode(x=x, y=y, color=color),
         *_mean_rule(mean, low, high, x, t),
@@ -86,6 +87,15 @@ def _mean_rule(mean: float, low: float, high: float, x: alt.X, t: Translate) -> 
             x=x, text="text:N"
         ),
     ]
+
+
+def _spread_band(mean: float, std: float, low: float, high: float, x: alt.X, t: Translate) -> list[alt.Chart]:
+    """One predicted standard deviation to either side of the predicted mean."""
+    import altair as alt
+
+    ends = {"at": max(low, mean - std), "to": min(high, mean + std), "text": t("predicted mean ± spread of the log")}
+    band = alt.Chart({"values": [ends]}).mark_rect(color=NEUTRAL, opacity=0.12)
+    return [band.encode(x=x, x2="to:Q", tooltip=[alt.Tooltip("text:N", title=t("shaded"))])]
 
 
 def _empty(title: str, text: str, height: int) -> alt.LayerChart:
@@ -178,5 +188,5 @@ def balance_chart(
         .mark_point(filled=True, size=45, opacity=1)
         .encode(x=x, y=y, color=color, tooltip=tooltip),
     ]
-    title = t("Balanced chains: first and last gradient within a factor 10")
+    title = t("Share of chains that are balanced")
     return alt.LayerChart(layer=layers, title=title, height=height)

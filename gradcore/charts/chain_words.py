@@ -36,7 +36,7 @@ def headline(chain: Chain) -> Message:
         return Message("chain_zero", "No gradient at all: {which}, so b₁ never learns.", {"which": _zero_text(chain)})
     times = number_text(abs(log) / LN10, 3)
     if kind == "balanced":
-        template = "Balanced, by luck: neuron 1 learns at {times} times the speed of neuron {last}."
+        template = "Balanced: neuron 1 learns at {times} times the speed of neuron {last}."
         return Message("chain_balanced", template, {"times": number_text(log / LN10, 3), "last": last})
     template = (
         "The gradient vanishes: neuron 1 learns {times} times slower than neuron {last}."

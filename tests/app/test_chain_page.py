@@ -30,7 +30,7 @@ TITLES = {
     "derivative": "The slope of the activation",
     "random": "The product of all factors, over random chains",
     "interval": "Width of the interval of a in which |w σ′(w a + b)| ≥ 1",
-    "balance": "Balanced chains: first and last gradient within a factor 10",
+    "balance": "Share of chains that are balanced",
     "training": "The factors while the chain is trained",
 }
 
@@ -136,7 +136,7 @@ def test_numbers_follow_the_length_and_can_be_edited() -> None:
     assert asked(app).weights == "1, 2, 3, 4, 4" and not app.error
     button(app, "Edit the numbers").click().run()
     assert asked(app) == ChainQuestion(5, weights="1, 2, 3, 4, 4").written_out()
-    assert button(app, "Edit the numbers").disabled
+    assert button(app, "Edit the numbers").disabled and not asked(app).drawn
     button(app, "Draw another chain").click().run()
     assert (asked(app).seed, asked(app).weights, asked(app).biases) == (1, "", "")
     button(app, "Make it explode").click().run()

@@ -10,7 +10,15 @@ import numpy as np
 
 from gradcore.activations import ACTIVATIONS, negative_slope_of
 from gradcore.errors import SpecError
-from gradcore.experiments.chain.single import LARGEST, Chain, check_activation, check_length, forward
+from gradcore.experiments.chain.single import (
+    LARGEST,
+    WEIGHT,
+    Chain,
+    check_activation,
+    check_length,
+    check_number,
+    forward,
+)
 
 Array = np.ndarray
 WIDEST = 100.0  # largest mean or standard deviation of a law
@@ -54,9 +62,16 @@ def random_chain(
 ) -> Chain:
     """The chain of this seed: weights and biases drawn one layer after the other, so that a longer chain of the same
     seed begins alike. ``fields`` are those of Chain. Raises SpecError."""
+    return Chain(*drawn_numbers(length, weights, biases, seed), **fields)
+
+
+def drawn_numbers(
+    length: int, weights: Normal, biases: Normal, seed: int
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The weights and biases of that chain. Raises SpecError."""
     drawn = np.random.default_rng(_seed(seed)).standard_normal((check_length(length), 2))
     w, b = weights.mean + weights.std * drawn[:, 0], biases.mean + biases.std * drawn[:, 1]
-    return Chain(tuple(w.tolist()), tuple(b.tolist()), **fields)
+    return tuple(w.tolist()), tuple(b.tolist())
 
 
 def _seed(seed: Any) -> int:
@@ -115,7 +130,7 @@ def draw_chains(
     where the slope no longer changes.
     """
     check_activation(activation, negative_slope)
-    length = check_length(length)
+    length, input = check_length(length), check_number("input", input, WEIGHT)
     if isinstance(draws, bool) or not isinstance(draws, (int, np.integer)) or not 1 <= draws <= MOST_DRAWS:
         raise SpecError("draws", draws, f"an integer from 1 to {MOST_DRAWS:,}")
     generator = np.random.default_rng(_seed(seed))
@@ -124,7 +139,7 @@ def draw_chains(
         size = min(left, max(1, CELLS // length))
         drawn = generator.standard_normal((size, length, 2))
         w, b = weights.mean + weights.std * drawn[..., 0], biases.mean + biases.std * drawn[..., 1]
-        parts.append(_products(activation, negative_slope_of(activation, negative_slope), w, b, float(input)))
+        parts.append(_products(activation, negative_slope_of(activation, negative_slope), w, b, input))
         left -= size
     product, ratio, above, small = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     shares = small.mean(axis=0)

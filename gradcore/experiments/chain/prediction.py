@@ -16,12 +16,13 @@ from functools import cached_property
 import numpy as np
 
 from gradcore.activations import ACTIVATIONS, Activation, negative_slope_of
+from gradcore.errors import SpecError
 from gradcore.experiments.chain.lattice import Lattice, lattice_of
 from gradcore.experiments.chain.laws import STANDARD, Normal
 from gradcore.experiments.chain.log_law import LogLaw, law_of, mixed
 from gradcore.experiments.chain.log_normal_weight import log_of_normal
 from gradcore.experiments.chain.nodes import between, given_z, grid_between, nodes_of, singular_slopes
-from gradcore.experiments.chain.single import LONGEST, check_activation, check_length
+from gradcore.experiments.chain.single import LONGEST, WEIGHT, check_activation, check_length, check_number
 
 Array = np.ndarray
 SHORT = 20  # chains up to this length have a lattice of their own, which is there sooner
@@ -56,6 +57,8 @@ class Prediction:
 
     def balanced(self, length: int, window: float = 10.0) -> float:
         """Share of chains whose ratio lies in [1/window, window], by the whole law. Raises SpecError."""
+        if not 1.0 < window <= 1e12:
+            raise SpecError("window", window, "a number above 1, up to 1e12")
         return self.lattice(length).share(length, -math.log(window), math.log(window))
 
     def lattice(self, length: int) -> Lattice:
@@ -110,7 +113,7 @@ def predict_chains(
     drawn chain.
     """
     check_activation(activation, negative_slope)
-    return Prediction(weights, biases, float(input), activation, negative_slope)
+    return Prediction(weights, biases, check_number("input", input, WEIGHT), activation, negative_slope)
 
 
 def _onwards(step: Array, behind: Array) -> Array:

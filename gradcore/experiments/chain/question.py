@@ -12,7 +12,7 @@ from typing import Any
 
 from gradcore.activations import ACTIVATIONS
 from gradcore.errors import SpecError
-from gradcore.experiments.chain.laws import WIDEST, Normal, random_chain
+from gradcore.experiments.chain.laws import WIDEST, Normal, drawn_numbers
 from gradcore.experiments.chain.single import BIAS, LONGEST, WEIGHT, Chain
 from gradcore.experiments.chain.story import DELTA, cancelling_biases
 
@@ -54,15 +54,20 @@ class ChainQuestion:
         """Whether the seed matters."""
         return not (self.weights and self.biases)
 
+    @property
+    def listed(self) -> bool:
+        """Whether weights and biases are lists with a number for each neuron."""
+        texts = (self.weights, self.biases)
+        return all(text != CANCEL and len(text.replace(",", " ").split()) == self.length for text in texts)
+
     def chain(self) -> Chain:
         """The chain. Raises SpecError, also where the numbers are not as many as neurons."""
         rest: dict[str, Any] = {"input": self.input, "activation": self.activation, "target": self.target}
-        drawn = random_chain(self.length, *self.laws, seed=self.seed, **rest)
-        weights = _all(read_numbers("weights", self.weights), self.length, "weights") or drawn.weights
+        drawn = drawn_numbers(self.length, *self.laws, seed=self.seed)
+        weights = _all(read_numbers("weights", self.weights), self.length, "weights") or drawn[0]
         if self.biases == CANCEL:
-            return drawn.replace(weights=weights, biases=cancelling_biases(weights, self.input, self.activation))
-        biases = _all(read_numbers("biases", self.biases), self.length, "biases") or drawn.biases
-        return drawn.replace(weights=weights, biases=biases)
+            return Chain(weights, cancelling_biases(weights, self.input, self.activation), **rest)
+        return Chain(weights, _all(read_numbers("biases", self.biases), self.length, "biases") or drawn[1], **rest)
 
     def resized(self, length: int) -> ChainQuestion:
         """The same with another length: lists of numbers lose their last ones, or repeat the last one."""
@@ -70,9 +75,9 @@ class ChainQuestion:
         return replace(self, length=length, **texts)
 
     def written_out(self) -> ChainQuestion:
-        """The same chain with its weights and biases as numbers, four digits each, to be edited one by one."""
+        """The same chain with its weights and biases as numbers, six digits each, to be edited one by one."""
         chain = self.chain()
-        texts = {name: ", ".join(f"{x:.4g}" for x in getattr(chain, name)) for name in ("weights", "biases")}
+        texts = {name: ", ".join(f"{x:.6g}" for x in getattr(chain, name)) for name in ("weights", "biases")}
         return replace(self, **texts)
 
     def to_query(self) -> dict[str, str]:

@@ -83,8 +83,8 @@ class Chain:
         if len(self.biases) != len(self.weights):
             allowed = f"as many as weights ({len(self.weights)})"
             raise SpecError("biases", self.biases, allowed, f"{len(self.biases)} were given.")
-        object.__setattr__(self, "input", _number("input", self.input, WEIGHT))
-        object.__setattr__(self, "target", _number("target", self.target, WEIGHT))
+        object.__setattr__(self, "input", check_number("input", self.input, WEIGHT))
+        object.__setattr__(self, "target", check_number("target", self.target, WEIGHT))
         check_activation(self.activation, self.negative_slope)
         if self.cost not in COSTS:
             raise SpecError("cost", self.cost, "one of " + ", ".join(COSTS))
@@ -173,7 +173,7 @@ class Chain:
         """
         late = self.length if late is None else late
         for name, layer in (("early", early), ("late", late)):
-            if not 1 <= layer <= self.length:
+            if not isinstance(layer, (int, np.integer)) or not 1 <= layer <= self.length:
                 raise SpecError(name, layer, f"a layer from 1 to {self.length}")
         if early > late:
             raise SpecError("early", early, f"at most late ({late})")
@@ -208,7 +208,8 @@ def _is_number(value: Any) -> bool:
     return not isinstance(value, bool) and isinstance(value, (int, float, np.number)) and math.isfinite(value)
 
 
-def _number(field: str, value: Any, limit: float) -> float:
+def check_number(field: str, value: Any, limit: float) -> float:
+    """The value as a float of size up to ``limit``. Raises SpecError."""
     if not _is_number(value) or abs(value) > limit:
         raise SpecError(field, value, f"a number from {-limit:g} to {limit:g}")
     return float(value)

@@ -10,7 +10,7 @@ import numpy as np
 
 from gradcore.activations import ACTIVATIONS, Activation, negative_slope_of
 from gradcore.errors import SpecError
-from gradcore.experiments.chain.single import COSTS, WEIGHT, Chain, check_length
+from gradcore.experiments.chain.single import COSTS, WEIGHT, Chain, check_activation, check_length
 from gradcore.theory.gaussian import composite
 
 Array = np.ndarray
@@ -124,7 +124,8 @@ def early_against_late(chain: Chain, early: int = 1, late: int = 3) -> Compariso
 def cancelling_biases(
     weights: Sequence[float], input: float = 0.5, activation: str = "sigmoid", negative_slope: float | None = None
 ) -> tuple[float, ...]:
-    """b_j = -w_j a_{j-1}, which makes every z_j exactly 0."""
+    """b_j = -w_j a_{j-1}, which makes every z_j exactly 0. Raises SpecError for an unknown activation."""
+    check_activation(activation, negative_slope)
     entry, slope = ACTIVATIONS[activation], negative_slope_of(activation, negative_slope)
     rest = float(entry.value(np.zeros(1), slope)[0])
     return tuple(-float(w) * (input if j == 0 else rest) for j, w in enumerate(weights))
