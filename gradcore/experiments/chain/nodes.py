@@ -16,13 +16,13 @@ REACH = 9.0  # standard deviations of z
 
 
 def grid_between(entry: Activation, slope: float, span: tuple[float, float], graded: int, even: int) -> Array:
-    """Values of a between which laws are interpolated: ``graded`` sizes towards 0 to either side, up to the ends of a
-    bounded activation with ``even`` equal steps between them, else over the sizes of ``span``."""
+    """Values of a between which laws are interpolated: ``graded`` sizes to either side over ``span``; for a bounded
+    activation half as many, up to its ends, and ``even`` points at equal steps between these."""
     low, high = (-1.0, 1.0) if entry.oscillates else entry.limits
     if not entry.oscillates and entry.tails(slope) != (0.0, 0.0):
         sizes = np.geomspace(*span, graded)
         return np.concatenate([-sizes[::-1], [0.0], sizes])
-    sizes = np.geomspace(span[0], max(-low, high), graded)
+    sizes = np.geomspace(span[0], max(-low, high), graded // 2)
     nodes = np.concatenate([np.linspace(low, high, even), -sizes, [0.0], sizes])
     return np.unique(nodes[(nodes >= low) & (nodes <= high)])
 
