@@ -57,6 +57,16 @@ def test_1_1_the_product_is_autograds_gradient(code: str, length: int) -> None:
         assert one.gradient == pytest.approx(float(b[0]), rel=1e-12)
 
 
+def test_1_1_gradients_beyond_the_range_of_floats_keep_their_logarithm() -> None:
+    one = chain.random_chain(9, seed=2, activation="tanh", target=0.3)
+    np.testing.assert_allclose(one.log_bias_gradients, np.log(np.abs(one.bias_gradients)), rtol=1e-12)
+    deep = Chain((20.0,) * 100, (5.0,) * 100, activation="tanh")
+    assert deep.gradient == 0.0 and -1e4 < deep.log_bias_gradients[0] < -1000.0
+    product = np.log(deep.factors).sum() + math.log(deep.cost_slope)
+    assert deep.log_bias_gradients[0] == pytest.approx(product, rel=1e-12)
+    assert Chain((1.0, -1.0), (0.0, 0.0), activation="relu").log_bias_gradients[0] == -math.inf
+
+
 def test_1_1_the_preset_and_a_long_chain() -> None:
     for one in (PRESETS["product"].question.chain(), chain.random_chain(100, seed=3, activation="tanh")):
         np.testing.assert_allclose(one.bias_gradients, autograd(one)[0], rtol=1e-11)

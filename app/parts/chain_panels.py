@@ -294,6 +294,7 @@ def _intervals(chain: Chain) -> dict[str, list[Any]]:
         weight, bias = chain.weights[j - 1], chain.biases[j - 1]
         found = explosive_interval(chain.activation, weight, bias, chain.negative_slope) if weight else ()
         shown = " ∪ ".join(f"[{low:.4g}, {high:.4g}]" for low, high in found[:2]) + (" …" if len(found) > 2 else "")
+        shown = shown.replace("inf", "∞")
         cells = (j, f"{weight:.4g}", shown or t("none"), f"{chain.a[j - 1]:.4g}", f"{abs(chain.factors[j - 1]):.4g}")
         for column, cell in zip(rows.values(), cells, strict=True):
             column.append(cell)

@@ -16,7 +16,7 @@ from gradcore.activations import ACTIVATIONS, negative_slope_of
 from gradcore.charts import axes
 from gradcore.charts.panels import NEUTRAL
 from gradcore.experiments.chain import Chain, Nudge, Training, steepest
-from gradcore.words import Translate, english, number_text
+from gradcore.words import LN10, Translate, english, number_text
 
 if TYPE_CHECKING:
     import altair as alt
@@ -152,7 +152,7 @@ def gradient_chart(chain: Chain, *, height: int = 300, t: Translate = english) -
     import altair as alt
 
     axes.await_pandas()
-    logs = log10(chain.bias_gradients)
+    logs = chain.log_bias_gradients / LN10
     finite = [float(log) for log in logs if math.isfinite(log)]
     low, high = (min(finite), max(finite)) if finite else (-1.0, 0.0)
     margin = 0.1 * max(high - low, 1.0)

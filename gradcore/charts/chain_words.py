@@ -77,11 +77,7 @@ def describe_factors(chain: Chain, t: Translate = english) -> str:
 
 def describe_gradients(chain: Chain, t: Translate = english) -> str:
     """The gradient chart in words."""
-    first, last = (number_text(_log10(chain.bias_gradients[i]), 3) for i in (0, -1))
+    first, last = (number_text(float(chain.log_bias_gradients[i]) / LN10, 3) for i in (0, -1))
     return t(
         "Size of dC/db: {first} in neuron 1, {last} in neuron {length}.", first=first, last=last, length=chain.length
     )
-
-
-def _log10(value: float) -> float:
-    return math.log10(abs(value)) if value else -math.inf

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from gradcore.equations.equation import number
 from gradcore.experiments.chain import Chain, Comparison
 
@@ -22,7 +24,8 @@ def product_latex(chain: Chain) -> str:
     slope = rf"\partial C / \partial a_{{{chain.length}}}"
     parts.append(rf"\underbrace{{{slope}}}_{{{signed(chain.cost_slope)}}}")
     lines = [TIMES.join(parts[i : i + PER_LINE]) for i in range(0, len(parts), PER_LINE)]
-    left, value = r"\partial C / \partial b_1", signed(chain.gradient)
+    sign = int(np.prod(np.sign([*chain.factors, chain.cost_slope])))
+    left, value = r"\partial C / \partial b_1", number(float(chain.log_bias_gradients[0]), sign)
     if len(lines) == 1:
         return f"{left} = {lines[0]} = {value}"
     return rf"\begin{{aligned}} {left} = {{}}& {(NEW_LINE).join(lines)} = {value} \end{{aligned}}"

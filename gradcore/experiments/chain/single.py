@@ -156,6 +156,15 @@ class Chain:
                 behind = self.weights[layer] * gradients[layer]
         return gradients
 
+    @cached_property
+    def log_bias_gradients(self) -> Array:
+        """ln |dC/db_l|, (L,), also where the gradient leaves the range of floats; -inf where it is exactly 0."""
+        with np.errstate(divide="ignore"):
+            slopes, sizes = np.log(np.abs(self.slopes)), np.log(np.abs(np.array(self.weights)))
+            behind = np.log(abs(np.float64(self.cost_slope)))
+        steps = np.concatenate([slopes[:-1] + sizes[1:], [slopes[-1] + behind]])
+        return np.cumsum(steps[::-1])[::-1]
+
     @property
     def gradient(self) -> float:
         """dC/db_1."""
