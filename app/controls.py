@@ -125,6 +125,11 @@ def sidebar() -> None:
     st.session_state["sidebar_at"] = time.monotonic()
 
 
+def no_sidebar() -> None:
+    """Draw no sidebar in this run: for a page that the network does not concern, with controls of its own."""
+    st.session_state.pop("sidebar_due", None)
+
+
 def question() -> Question:
     """What the sidebar asked in this run."""
     return st.session_state["question"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from app import theme
 from app.i18n import mark
-from app.views import activations, explore, initializers, phase_map
+from app.views import activations, chain, explore, initializers, phase_map
 
 
 @dataclass(frozen=True)
@@ -53,5 +53,12 @@ PAGES = (
         theme.ICONS["initializers"],
         mark("Fifteen ways to draw the weights: what each does to signal and gradient, layer by layer."),
         initializers.page,
+    ),
+    Page(
+        "chain",
+        mark("Chain"),
+        theme.ICONS["chain"],
+        mark("A chain of single neurons: why gradients vanish or explode, factor by factor."),
+        chain.page,
     ),
 )

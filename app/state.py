@@ -16,6 +16,7 @@ from app.i18n import spec_error_text
 from gradcore.charts import MOMENTS, STATISTICS
 from gradcore.codec import from_query_leniently, to_query
 from gradcore.errors import SpecError
+from gradcore.experiments.chain import question
 from gradcore.phase_map import scalar_of
 from gradcore.spec import Spec
 from gradcore.theory.axes import AXES
@@ -23,6 +24,7 @@ from gradcore.theory.axes import AXES
 DTYPES = ("float64", "float32", "bfloat16", "float16")
 SAMPLERS = ("dense", "exact")
 MAX_NETWORKS = 256
+CHAIN = question.ChainQuestion()
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,18 @@ class Settings:
     map_x: str = "gain"
     map_y: str = "depth"
     map_of: str = "log_g_1"
+    chain_length: int = CHAIN.length
+    chain_weight_std: float = CHAIN.weight_std
+    chain_bias_std: float = CHAIN.bias_std
+    chain_weights: str = CHAIN.weights
+    chain_biases: str = CHAIN.biases
+    chain_activation: str = CHAIN.activation
+    chain_input: float = CHAIN.input
+    chain_target: float = CHAIN.target
+    chain_seed: int = CHAIN.seed
+    chain_nudge: float = CHAIN.nudge
+    chain_rate: float = CHAIN.rate
+    chain_view: str = CHAIN.view
 
 
 def _whole(low: int, high: int) -> Callable[[str, str], int]:
@@ -80,6 +94,7 @@ READERS: dict[str, Callable[[str, str], Any]] = {
     "map_x": _one_of(AXES),
     "map_y": _one_of(AXES),
     "map_of": _scalar,
+    **{question.PREFIX + name: reader for name, reader in question.READERS.items()},  # the page Chain's
 }
 
 

@@ -18,6 +18,8 @@ ICONS = {
     "explore": ":material/stacked_line_chart:",
     "activations": ":material/ssid_chart:",
     "initializers": ":material/casino:",
+    "chain": ":material/link:",
+    "redraw": ":material/casino:",
     "phase_map": ":material/grid_on:",
     "measure": ":material/science:",
     "cancel": ":material/close:",
