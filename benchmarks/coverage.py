@@ -68,7 +68,7 @@ def _inside(band: tuple[np.ndarray, np.ndarray], logs: np.ndarray) -> float:
 
 def survey(specs: int, networks: int, seed: int) -> Iterator[Covered]:
     """One ``Covered`` for each of so many random Specs."""
-    for spec in islice(random_specs(seed, most_width=512), specs):
+    for spec in islice(random_specs(seed, most_width=512, sampled=True), specs):
         yield covered(spec, networks, seed)
 
 

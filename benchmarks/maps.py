@@ -16,7 +16,7 @@ from collections.abc import Callable
 import numpy as np
 
 import gradcore as gc
-from benchmarks.__main__ import ONE_CORE
+from benchmarks.analytic import ONE_CORE
 from gradcore.activations import ACTIVATIONS
 from gradcore.theory import (
     critical_line,
