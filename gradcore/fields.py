@@ -153,6 +153,10 @@ def _read_optional(read: Callable[[str], Any]) -> Callable[[str], Any]:
     return lambda text: None if text in ("", "None", "none") else read(text)
 
 
+# the same checks and readers for the fields of other questions (gradcore.cell_spec, gradcore.experiments)
+integer, number, optional, choice = _integer, _number, _optional, _choice
+read_int, read_number, read_optional = _read_int, _read_number, _read_optional
+
 # --- the table ---------------------------------------------------------------------------------------------
 
 _NORMS, _RESIDUALS = tuple(NORMALIZATIONS), tuple(RESIDUALS)

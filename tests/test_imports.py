@@ -134,7 +134,7 @@ ALLOWED: dict[str, set[str]] = {  # room: the rooms of the package that it may i
     "presets": TABLES | {"errors", "fields", "spec", "codec"},
     "theory": _LOW - {"codec", "presets"} | {"theory", "profile"},  # profile: only for its type
     "measure": _LOW - {"codec", "presets"} | {"theory", "measure"},
-    "experiments": _LOW | ANSWERS | {"theory", "measure", "experiments"},
+    "experiments": _LOW | ANSWERS | WORDS | {"theory", "measure", "experiments"},
     "profile": _LOW | {"theory"},
     "phase_map": _LOW | {"theory", "profile"},
     "guide": _LOW | WORDS | {"theory", "profile", "verdict", "guide"},
