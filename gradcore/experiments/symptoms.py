@@ -149,7 +149,7 @@ def _loss_flat(log: TrainingLog) -> Found | None:
     if len(loss) < FEWEST or (log.accuracy is not None and np.nanmax(log.accuracy) >= LEARNED):
         return None
     part = max(1, len(loss) // 10)
-    early, late = float(np.median(loss[:part])), float(np.median(loss[-part:]))
+    early, late = min(float(loss[0]), float(np.median(loss[:part]))), float(np.median(loss[-part:]))
     gained = (early - late) / abs(early) if early else 0.0
     if gained >= FLAT:
         return None
@@ -197,7 +197,7 @@ def _weights_jump(log: TrainingLog) -> Found | None:
         return None
     evidence = _worst(log, ratio, LARGE_UPDATE)
     severity = "serious" if evidence[0].value > HUGE_UPDATE else "mild"
-    text = "The weights of layer {layer} change by {value} of their norm in one step, {step}."
+    text = "The weights of layer {layer} change by {value} times their norm in one step (step {step})."
     return severity, _said("weights_jump", text, evidence[0]), evidence
 
 
@@ -281,7 +281,7 @@ def _gradient_grows(log: TrainingLog) -> Found | None:
 @_add("first_layer_slow", "vanishing", *_VANISHING)
 def _first_layer_slow(log: TrainingLog) -> Found | None:
     spread, row = _spread(log)
-    if spread is None or not spread > SLOW:
+    if spread is None or not SLOW < spread < math.inf:  # exactly zero is a symptom of its own
         return None
     evidence = _at(log, row, 1, 1.0 / spread)
     text = "The first layer learns at {value} of the speed of layer {last} (step {step}): the gradient vanishes."
@@ -321,8 +321,8 @@ def _first_weights_unchanged(log: TrainingLog) -> Found | None:
     evidence = [_at(log, row, i + 1, last[i]) for i in range(len(last)) if last[i] < UNCHANGED]
     most = int(np.argmax(last))
     text = (
-        "The weights of layer {layer} have changed by {value} of their norm up to step {step}; those of layer {most} "
-        "by {moved}."
+        "The weights of layer {layer} have changed by {value} times their norm up to step {step}; those of layer "
+        "{most} by {moved}."
     )
     values = {"most": str(most + 1), "moved": _text(float(last[most]))}
     severity = "serious" if last[0] < 0.1 * UNCHANGED else "mild"

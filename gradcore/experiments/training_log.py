@@ -36,10 +36,13 @@ ALLOWED = (
 
 @dataclass(frozen=True, eq=False)
 class TrainingLog:
-    """``steps`` (S,) their numbers, ``loss`` (S,); per step and layer (S, L), or None where nothing is known of it:
-    ``grad`` gradient norms (of our runs the speeds), ``weight`` norms of the weights, ``update`` |W' - W| / |W|, ``change`` |W' - W_0| / |W_0|,
-    ``node`` the least-so-far gradient of the layer's steadiest node (of a user's record: the largest of a node),
-    ``saturated`` shares (S, hidden layers), ``matrix`` |dC/dW| beside the speeds of our runs. ``accuracy`` (S,) or None, ``spec`` of our own runs."""
+    """What is known of S steps: ``steps`` (S,) their numbers and ``loss`` (S,); ``accuracy`` (S,) or None.
+
+    Per step and layer, (S, L) or None: ``grad`` gradient norms (of our runs the speeds), ``weight`` norms of the
+    weights, ``update`` |W' - W| / |W|, ``change`` |W' - W_0| / |W_0|, ``node`` the largest gradient of a node (of our
+    runs the largest over nodes of the least so far), ``saturated`` shares (S, hidden layers), ``matrix`` |dC/dW| beside
+    the speeds of our runs. ``spec`` of our own runs.
+    """
 
     steps: Array
     loss: Array
