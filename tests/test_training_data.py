@@ -130,3 +130,8 @@ def test_the_bundled_digits():
     assert np.array_equal(data.inputs * 16, sklearn.data[:1000])
     assert np.array_equal(data.labels, sklearn.target[:1000])
     assert data.digest == digits(1797).first(1000).digest != digits(999).digest
+
+
+def test_shared_data_cannot_be_written_to():
+    with pytest.raises(ValueError, match="read-only"):
+        digits().inputs[0, 0] = 1.0

@@ -31,6 +31,12 @@ class Dataset:
     labels: Array
     classes: int
 
+    def __post_init__(self) -> None:
+        for name in ("inputs", "labels"):  # views that nobody can write to: data sets are shared and cached
+            view = getattr(self, name).view()
+            view.flags.writeable = False
+            object.__setattr__(self, name, view)
+
     @property
     def items(self) -> int:
         """N."""

@@ -56,8 +56,8 @@ class Loop:
             {"params": rest, "weight_decay": 0.0},
         ]
         self.optimizer = _OPTIMIZERS[spec.optimizer](groups, spec)
-        self.inputs = torch.from_numpy(data.inputs).to(DTYPES[spec.dtype])
-        self.targets = torch.from_numpy(data.targets).to(DTYPES[spec.dtype])
+        self.inputs = torch.tensor(data.inputs, dtype=DTYPES[spec.dtype])
+        self.targets = torch.tensor(data.targets, dtype=DTYPES[spec.dtype])
         self.floors: list[Tensor] = []
         moments = moments_of(spec.network.activation, spec.network.slope)
         self.small = 0.05 * float(np.abs(moments.derivative(np.linspace(-40, 40, 8001))).max())
