@@ -11,7 +11,7 @@ from scipy.stats import ks_2samp
 
 import gradcore as gc
 from gradcore.experiments.data import digits
-from gradcore.experiments.first_step import QUANTITIES, FirstStep, predict_first_step, usable_depth
+from gradcore.experiments.first_step import QUANTITIES, FirstStep, measure_first_step, predict_first_step, usable_depth
 from gradcore.experiments.remedies import REMEDIES, predicted_lift, remedy, try_remedy
 from gradcore.experiments.train_spec import TrainSpec, nielsen
 from gradcore.experiments.training import compare_runs, train, train_all
@@ -27,11 +27,6 @@ FALSE_ALARM = 0.01
 # --- Nielsen's figures, and what is predicted of them ------------------------------------------------------------
 
 
-def first_steps(spec: TrainSpec, data, seeds: int) -> dict[str, np.ndarray]:
-    steps = [next(train(spec.replace(seed=seed), data)) for seed in range(seeds)]
-    return {name: np.array([getattr(step, name) for step in steps]) for name in QUANTITIES}
-
-
 def near_medians(speeds: np.ndarray, weights: str) -> None:
     """Within four standard errors of a median of log-normal values, and half a unit of the last digit given."""
     logs = np.log(speeds[:, :4])
@@ -45,44 +40,44 @@ def near_medians(speeds: np.ndarray, weights: str) -> None:
 def test_speeds_of_sixty_seeds(weights):
     spec = TrainSpec(network=nielsen([64, 30, 30, 30, 30, 10], weights))
     data = digits()
-    measured = first_steps(spec, data, 60)
-    near_medians(measured["speeds"], weights)
+    measured = measure_first_step(spec, data, networks=60)
+    near_medians(measured.speeds, weights)
     predicted = predict_first_step(spec, data, networks=60)
     near_medians(predicted.speeds, weights)
     assert least_p_value(predicted, measured) > FALSE_ALARM / 15
     if weights == "scaled":
-        ratio = measured["speeds"][:, 3] / measured["speeds"][:, 0]
+        ratio = measured.speeds[:, 3] / measured.speeds[:, 0]
         assert 90 < np.median(ratio) < 180 and ratio.min() > 30
 
 
 @pytest.mark.slow
 def test_speeds_of_400_seeds():
     spec, data = TrainSpec(), digits()
-    measured = first_steps(spec, data, 400)
+    measured = measure_first_step(spec, data, networks=400)
     predicted = predict_first_step(spec, data, networks=400)
-    near_medians(measured["speeds"], "scaled")
+    near_medians(measured.speeds, "scaled")
     near_medians(predicted.speeds, "scaled")
-    for speeds in (measured["speeds"], predicted.speeds):
+    for speeds in (measured.speeds, predicted.speeds):
         low, high = np.quantile(speeds, [0.025, 0.975], axis=0)
         assert np.all(low[:4] < BOOK) and np.all(high[:4] > BOOK)
         ratio = speeds[:, 3] / speeds[:, 0]
         assert 90 < np.median(ratio) < 180 and ratio.min() > 30
     assert least_p_value(predicted, measured) > FALSE_ALARM / 15
     low, high = predicted.band()
-    inside = np.mean((measured["speeds"] > low) & (measured["speeds"] < high), axis=0)
+    inside = np.mean((measured.speeds > low) & (measured.speeds < high), axis=0)
     assert np.all(np.abs(inside - 0.95) < 4 * math.sqrt(2 * 0.95 * 0.05 / 400))
 
 
 @pytest.mark.slow
 def test_speeds_grow_towards_the_output_at_every_depth():
     for hidden in (1, 2, 3, 4):
-        speeds = first_steps(TrainSpec(network=nielsen([64, *[30] * hidden, 10])), digits(), 100)["speeds"]
+        speeds = measure_first_step(TrainSpec(network=nielsen([64, *[30] * hidden, 10])), digits(), networks=100).speeds
         assert np.all(np.diff(np.median(speeds, axis=0)) > 0)
 
 
-def least_p_value(predicted: FirstStep, measured: dict[str, np.ndarray]) -> float:
+def least_p_value(predicted: FirstStep, measured: FirstStep) -> float:
     """Kolmogorov-Smirnov, over quantities and layers; equal up to rounding counts as equal."""
-    pairs = [(predicted.values(name), measured[name]) for name in QUANTITIES]
+    pairs = [(predicted.values(name), measured.values(name)) for name in QUANTITIES]
     pairs = [(np.round(a, 14), np.round(b, 14)) for a, b in pairs]
     return min(ks_2samp(a[:, layer], b[:, layer]).pvalue for a, b in pairs for layer in range(a.shape[1]))
 
@@ -105,12 +100,26 @@ def test_the_predicted_law_is_torchs(law):
     cost = "quadratic" if len(law) % 2 else "cross_entropy"
     spec = TrainSpec(network=gc.Spec(depth=5, width=9, **LAWS[law]), cost=cost)
     predicted = predict_first_step(spec, FEW, networks=150)
-    assert least_p_value(predicted, first_steps(spec, FEW, 40)) > FALSE_ALARM / len(LAWS) / 15
+    assert least_p_value(predicted, measure_first_step(spec, FEW, networks=40)) > FALSE_ALARM / len(LAWS) / 15
+
+
+def test_measured_first_steps_are_those_of_train():
+    """The seeds follow each other, and all see the first seed's first batch."""
+    spec = TrainSpec(network=SMALL, batch=13, seed=4)
+    measured = measure_first_step(spec, FEW, networks=(0, 2))
+    assert measured.speeds[0] == pytest.approx(next(train(spec, FEW)).speeds)
+    batch = FEW.part(spec.batch_indices(FEW, 0))
+    assert measured.speeds[1] == pytest.approx(next(train(spec.replace(seed=6, batch="full"), batch)).speeds)
+    with pytest.raises(gc.SpecError):
+        measure_first_step(spec, FEW, networks=0)
+    broken = TrainSpec(network=gc.Spec(depth=8, width=20, init="normal", gain=1e6), dtype="float32")
+    with pytest.raises(gc.UnsupportedError, match="pre-activations"):
+        measure_first_step(broken, FEW, networks=1)
 
 
 def test_another_law_is_noticed():
     spec = TrainSpec(network=gc.Spec(depth=5, width=9, activation="tanh"), cost="quadratic")
-    measured = first_steps(spec, FEW, 40)
+    measured = measure_first_step(spec, FEW, networks=40)
     for other in (spec.replace(bias_std=0.5), spec.replace(gain=1.3), spec.replace(cost="cross_entropy")):
         assert least_p_value(predict_first_step(other, FEW, networks=150), measured) < 1e-5
 
@@ -160,6 +169,17 @@ def test_a_remedy_says_by_what_factor():
     assert predicted_lift(first, changed) == pytest.approx(changed.median()[0] / first.median()[0])
     assert try_remedy("l2", plain, FEW).predicted == 1.0
     assert "×" in str(tried.comparison.message)
+
+
+def test_the_comparison_of_two_runs():
+    """Factors of the first layer's speed, at the start and in the geometric mean over the common steps."""
+    plain = train_all(TrainSpec(network=SMALL, steps=4), FEW)
+    changed = train_all(TrainSpec(network=SMALL, steps=3).replace(activation="tanh"), FEW)
+    said, a, b = compare_runs(plain, changed), plain.series("speeds"), changed.series("speeds")
+    assert said.lift_at_start == pytest.approx(b[0, 0] / a[0, 0]) and said.lift_at_start > 1
+    assert said.lift == pytest.approx(np.prod(b[:3, 0] / a[:3, 0]) ** (1 / 3))
+    assert (said.spread_plain, said.spread) == pytest.approx((a[0, 1] / a[0, 0], b[0, 1] / b[0, 0]))
+    assert (said.loss_plain, said.loss) == (plain.steps[2].loss, changed.steps[2].loss)
 
 
 def test_remedies_that_do_not_fit_say_so():

@@ -91,6 +91,26 @@ def test_each_symptom_alone_with_its_evidence(code):
         assert f"layer {layer}" in str(found) or code == "first_layer_slow"
 
 
+MILDER = {  # the same, less of it
+    "gradient_large": {"grad": layers(1.5, 1.5, 2, 1.5)},
+    "first_weights_unchanged": {"change": np.linspace(0.01, 0.4, STEPS)[:, None] * layers(0.01, 0.1, 1, 1)},
+    "weights_jump": {"update": layers(0.01, 0.6, 0.01, 0.01)},
+    "gradient_grows": {"grad": layers(0.9, 0.1, 0.01, 0.5)},
+}
+WORSE = {
+    "loss_jumps": {"loss": changed(FALLING, 20, 5.0)},
+    "node_large": {"node": layers(0.2, 20, 0.3, 0.5)},
+    "first_layer_slow": {"grad": layers(0.0001, 0.01, 0.1, 0.5)},
+}
+
+
+@pytest.mark.parametrize(("cases", "severity"), [(MILDER, "mild"), (WORSE, "serious")], ids=["mild", "serious"])
+def test_severity_follows_the_size(cases, severity):
+    for code, known in cases.items():
+        (found,) = find_symptoms(log(**known))
+        assert (found.code, found.severity) == (code, severity)
+
+
 def test_steps_are_the_records_own():
     known = log(loss=changed(FALLING, 30, nan))
     known = TrainingLog(100.0 + 10 * np.arange(STEPS), known.loss)

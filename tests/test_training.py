@@ -15,6 +15,7 @@ from gradcore.experiments.data import digits
 from gradcore.experiments.remedies import REMEDIES
 from gradcore.experiments.train_spec import OPTIMIZERS, TRAIN_FIELDS, TrainSpec, nielsen
 from gradcore.experiments.training import Run, train, train_all
+from gradcore.experiments.training_loop import _norm
 
 FEW = digits(40)
 SMALL = nielsen([64, 9, 8, 10])
@@ -165,6 +166,17 @@ def test_ratios_changes_and_neurons():
     assert last.epoch == 5.0 and 0.0 <= last.accuracy <= 1.0
 
 
+def test_penalty_and_norm_are_of_all_weights():
+    spec = TrainSpec(network=SMALL, l1=0.1, l2=0.02, l2_norm=0.3)
+    step = next(train(spec, FEW))
+    flat = np.concatenate([m.weight.detach().numpy().ravel() for m in spec.sized(FEW).build(0).linears])
+    size = np.linalg.norm(flat)
+    assert step.penalty == pytest.approx(0.1 * np.abs(flat).sum() + 0.01 * size**2 + 0.3 * size)
+    bare = next(train(TrainSpec(network=SMALL), FEW))
+    assert bare.norm == pytest.approx(math.hypot(*bare.speeds, *bare.weight_gradients))
+    assert step.speeds == bare.speeds and step.norm > bare.norm  # what is clipped holds the penalties
+
+
 def test_norm_clipping_keeps_direction_and_ratios():
     spec = TrainSpec(network=SMALL, steps=3, clip="norm", clip_limit=0.01)
     for step in train(spec, FEW):
@@ -305,3 +317,28 @@ def test_spec_json_and_replace():
         TrainSpec.from_json({"lr": 1})
     with pytest.raises(gc.SpecError):
         spec.replace(lr=1)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        TrainSpec(),
+        TrainSpec(network=gc.Spec(), batch=20, epochs=3, clip="norm", clip_norm_type=math.inf, dtype="float32"),
+        TrainSpec(network=gc.Spec(gain="auto", batch_size=3), l1=1e-3, optimizer="adamw", seed=5),
+    ],
+    ids=["plain", "clipped", "adamw"],
+)
+def test_a_link_opens_the_same_run(spec):
+    assert TrainSpec.from_query(spec.to_query()) == spec
+    assert not set(TRAIN_FIELDS) & set(gc.from_query({}).__dataclass_fields__)
+    with pytest.raises(gc.SpecError):
+        TrainSpec.from_query({"lr": "1"})
+    with pytest.raises(gc.SpecError):
+        TrainSpec.from_query({"steps": "many"})
+
+
+@pytest.mark.parametrize(("kind", "norm"), [(2.0, 5.0), (1.0, 7.0), (math.inf, 4.0)])
+@pytest.mark.parametrize("size", [1e-300, 1e-200, 1.0, 1e200, 1e300])
+def test_norms_do_not_over_or_underflow(kind, norm, size):
+    assert _norm(size * torch.tensor([3.0, 0.0, -4.0], dtype=torch.float64), kind) == pytest.approx(norm * size)
+    assert _norm(torch.zeros(3)) == 0.0 and math.isnan(_norm(torch.tensor([1.0, math.nan])))

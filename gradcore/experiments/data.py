@@ -62,6 +62,10 @@ class Dataset:
         """The first ``items`` of them (all where there are fewer)."""
         return Dataset(self.name, self.inputs[:items], self.labels[:items], self.classes)
 
+    def part(self, indices: Array) -> Dataset:
+        """These items of them."""
+        return Dataset(self.name, self.inputs[indices], self.labels[indices], self.classes)
+
 
 @lru_cache(maxsize=4)
 def digits(items: int = DEFAULT_ITEMS) -> Dataset:

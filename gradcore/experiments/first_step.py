@@ -10,17 +10,17 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from gradcore.errors import SpecError
+from gradcore.errors import SpecError, UnsupportedError
 from gradcore.experiments.costs import COSTS
 from gradcore.experiments.data import Dataset
-from gradcore.experiments.train_spec import TrainSpec
+from gradcore.experiments.train_spec import FULL, TrainSpec
 from gradcore.spec import Spec
 from gradcore.theory.networks_in_law import BLOCKS, Laws, Networks, Pull, Pulled
 from gradcore.theory.weight_law import ENTRIES
@@ -105,6 +105,33 @@ def predict_first_step(
         parts.append(few.run())
         progress(min(start + size, count), count)
     return FirstStep(spec, **{name: np.concatenate([part[name] for part in parts]) for name in QUANTITIES})
+
+
+def measure_first_step(
+    spec: TrainSpec,
+    data: Dataset,
+    *,
+    networks: int | Iterable[int] = 60,
+    progress: Callable[[int, int], Any] = lambda done, total: None,
+) -> FirstStep:
+    """The same quantities of real torch networks: the first step of ``train`` from the seeds spec.seed + i of these
+    networks i, on one and the same first batch. Loads torch. Raises SpecError, UnsupportedError."""
+    from gradcore.experiments.training_loop import Loop
+
+    indices = range(networks) if isinstance(networks, int) else tuple(networks)
+    batch = data.part(spec.batch_indices(data, 0))
+    rows = []
+    for done, index in enumerate(indices, 1):
+        step = next(Loop(spec.replace(seed=spec.seed + index, batch=FULL), batch, ()).steps())
+        if step.stop is not None and not step.weight_norms:
+            raise UnsupportedError("a first step", str(step.stop.message), "networks whose first gradient is finite")
+        rows.append([getattr(step, name) for name in QUANTITIES])
+        progress(done, len(indices))
+    if not rows:
+        raise SpecError("networks", networks, "at least one network")
+    return FirstStep(
+        spec, **{name: np.array(values) for name, values in zip(QUANTITIES, zip(*rows, strict=True), strict=True)}
+    )
 
 
 class _Networks(Networks):

@@ -171,6 +171,19 @@ class TrainSpec:
             own["network"] = codec.from_json(document["network"])
         return cls(**own)
 
+    def to_query(self) -> dict[str, str]:
+        """Query parameters that open this run: the network's fields that differ from Spec's defaults, and the run's
+        own that differ from theirs; no name is in both tables."""
+        own = {n: f.write(getattr(self, n)) for n, f in TRAIN_FIELDS.items() if getattr(self, n) != f.default}
+        return {**codec.to_query(self.network), **own}
+
+    @classmethod
+    def from_query(cls, query: Mapping[str, str]) -> TrainSpec:
+        """The TrainSpec of these parameters; without any of the network's it is Spec(). Raises SpecError."""
+        own = {n: TRAIN_FIELDS[n].read(text) for n, text in query.items() if n in TRAIN_FIELDS}
+        network = codec.from_query({n: text for n, text in query.items() if n not in TRAIN_FIELDS})
+        return cls(network=network, **own)
+
     # --- with the data ----------------------------------------------------------------------------------------
 
     def sized(self, data: Dataset) -> Spec:
