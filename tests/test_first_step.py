@@ -187,6 +187,10 @@ def test_remedies_that_do_not_fit_say_so():
         REMEDIES["residual"].apply(TrainSpec(network=nielsen([64, 9, 8, 10])))
     with pytest.raises(gc.UnsupportedError, match="fewer layers"):
         REMEDIES["fewer_layers"].apply(TrainSpec(network=nielsen([64, 9, 10])))
+    with pytest.raises(gc.UnsupportedError, match="no room"):
+        REMEDIES["residual"].apply(TrainSpec(network=nielsen([64, 9, 10])))
+    with pytest.raises(gc.UnsupportedError, match="one item"):
+        REMEDIES["batch_norm"].apply(TrainSpec(batch=1))
     with pytest.raises(gc.SpecError):
         remedy("prayer")
 

@@ -115,6 +115,8 @@ def _relu_kaiming(spec: TrainSpec) -> dict[str, Any]:
     "Ioffe & Szegedy 2015; Yang et al. 2019",
 )
 def _batch_norm(spec: TrainSpec) -> dict[str, Any]:
+    if spec.batch == 1:
+        raise UnsupportedError("batch norm with one item a step", "torch refuses it", "batch >= 2")
     return {"norm": "batch", "norm_position": "before"}
 
 
@@ -127,6 +129,8 @@ def _batch_norm(spec: TrainSpec) -> dict[str, Any]:
     "He et al. 2016",
 )
 def _residual(spec: TrainSpec) -> dict[str, Any]:
+    if spec.network.depth <= 2:
+        raise UnsupportedError("residual connections", "one hidden layer has no room for a block", "two or more")
     return {"residual": "identity", "width": _one_width(spec)}
 
 

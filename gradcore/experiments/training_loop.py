@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from gradcore.experiments.data import Dataset
     from gradcore.experiments.train_spec import TrainSpec
 
-SEEN = 64  # items on which the factors W phi' are looked at
+SEEN = 64  # items on which the factors W phi' are looked at ...
+MOST_FACTORS = 2**20  # ... fewer of them where the matrix is large
 _OPTIMIZERS: dict[str, Callable[[list[dict[str, Any]], TrainSpec], torch.optim.Optimizer]] = {
     "sgd": lambda groups, spec: torch.optim.SGD(groups, lr=spec.learning_rate),
     "momentum": lambda groups, spec: torch.optim.SGD(groups, lr=spec.learning_rate, momentum=spec.momentum),
@@ -142,7 +143,8 @@ class Loop:
             y = y.requires_grad_(True)
             slope = torch.autograd.grad(self.model.activations[unit](y).sum(), y)[0].abs()
             saturated.append(float((slope < self.small).double().mean()))
-            factors = self.weights[index + 1].detach().abs() * slope[:SEEN, None, :]
+            weight = self.weights[index + 1].detach().abs()
+            factors = weight * slope[: min(SEEN, max(1, MOST_FACTORS // weight.numel())), None, :]
             above.append(float((factors > 1.0).double().mean()))
         return {"saturated": tuple(saturated), "factors_above_one": tuple(above)}
 
