@@ -17,6 +17,7 @@ from gradcore.experiments.train_spec import TrainSpec, nielsen
 from gradcore.experiments.training import compare_runs, train, train_all
 
 BOOK = (0.003, 0.017, 0.070, 0.285)  # single draws on MNIST, Nielsen 2015, ch. 5
+BOOKS = {1: (), 2: (0.07, 0.31), 3: (0.012, 0.060, 0.283), 4: BOOK}  # by hidden layers
 MEDIANS = {"scaled": (0.0023, 0.0120, 0.0580, 0.289), "standard": (0.28, 0.48, 0.81, 1.27)}
 HALF_DIGIT = {"scaled": (5e-5, 5e-5, 5e-5, 5e-4), "standard": (5e-3,) * 4}  # of what is given
 FEW = digits(40)
@@ -70,9 +71,12 @@ def test_speeds_of_400_seeds():
 
 @pytest.mark.slow
 def test_speeds_grow_towards_the_output_at_every_depth():
-    for hidden in (1, 2, 3, 4):
-        speeds = measure_first_step(TrainSpec(network=nielsen([64, *[30] * hidden, 10])), digits(), networks=100).speeds
-        assert np.all(np.diff(np.median(speeds, axis=0)) > 0)
+    """And every single draw of the book lies inside the 95% band."""
+    for hidden, book in BOOKS.items():
+        measured = measure_first_step(TrainSpec(network=nielsen([64, *[30] * hidden, 10])), digits(), networks=150)
+        assert np.all(np.diff(measured.median()) > 0)
+        low, high = measured.band()
+        assert np.all(low[: len(book)] < book) and np.all(high[: len(book)] > book)
 
 
 def least_p_value(predicted: FirstStep, measured: FirstStep) -> float:

@@ -166,6 +166,14 @@ def test_nielsens_network_vanishes_and_every_remedy_is_one_argument():
     assert "residual" in [r.code for r in found["first_layer_slow"].remedies]
 
 
+def test_a_run_that_is_stuck():
+    """Nielsen's network learns the frequencies of the classes in some steps, then nothing for long."""
+    run = train_all(TrainSpec(network=nielsen([64, 30, 30, 30, 30, 10]), steps=120), FEW)
+    found = codes(run)
+    assert found["loss_flat"].message.message_id == "symptom_loss_stuck"
+    assert found["first_layer_slow"].evidence[0].step < 12  # while it still moved
+
+
 def test_an_exploding_network():
     network = gc.Spec(depth=12, width=30, init="kaiming_normal", gain=4)
     run = train_all(TrainSpec(network=network, cost="cross_entropy", learning_rate=1.0, steps=20), FEW)

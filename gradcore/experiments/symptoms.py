@@ -145,17 +145,26 @@ _VANISHING = ("relu_kaiming", "residual", "batch_norm", "fewer_layers", "adam")
 
 @_add("loss_flat", "either", "relu_kaiming", "initialization", "batch_norm", "residual", "adam")
 def _loss_flat(log: TrainingLog) -> Found | None:
+    """Over the whole record; where the accuracy is known, and low, also over its second half."""
     loss = log.loss[np.isfinite(log.loss)]
     if len(loss) < FEWEST or (log.accuracy is not None and np.nanmax(log.accuracy) >= LEARNED):
         return None
+    whole = _stuck(log, loss, 0, "The loss does not improve: {first} in the first steps, {value} at step {step}.")
+    if whole is not None or log.accuracy is None or len(loss) < 2 * FEWEST:
+        return whole
+    text = "The loss is stuck: {first} half way, {value} at step {step}."
+    return _stuck(log, loss, len(loss) // 2, text)
+
+
+def _stuck(log: TrainingLog, loss: Array, start: int, text: str) -> Found | None:
+    loss = loss[start:]
     part = max(1, len(loss) // 10)
     early, late = min(float(loss[0]), float(np.median(loss[:part]))), float(np.median(loss[-part:]))
     gained = (early - late) / abs(early) if early else 0.0
     if gained >= FLAT:
         return None
     evidence = _at(log, len(log.loss) - 1, None, late)
-    text = "The loss does not improve: {first} in the first steps, {value} at step {step}."
-    return "serious", _said("loss_flat", text, evidence, first=_text(early)), [evidence]
+    return "serious", _said("loss_flat" if not start else "loss_stuck", text, evidence, first=_text(early)), [evidence]
 
 
 @_add("loss_jumps", "exploding", *_EXPLODING)
@@ -269,8 +278,8 @@ def _node_large(log: TrainingLog) -> Found | None:
 @_add("gradient_grows", "exploding", *_EXPLODING)
 def _gradient_grows(log: TrainingLog) -> Found | None:
     """The first layer's gradient orders above the last hidden layer's: it explodes on its way back."""
-    spread, row = _spread(log)
-    if spread is None or not spread < 1.0 / SLOW:
+    spread, row = min(_spreads(log), default=(math.nan, 0))
+    if not spread < 1.0 / SLOW:
         return None
     evidence = _at(log, row, 1, 1.0 / spread if spread else math.inf)
     text = "The gradient explodes backwards: layer {layer} gets ×{value} that of layer {last} (step {step})."
@@ -280,8 +289,8 @@ def _gradient_grows(log: TrainingLog) -> Found | None:
 
 @_add("first_layer_slow", "vanishing", *_VANISHING)
 def _first_layer_slow(log: TrainingLog) -> Found | None:
-    spread, row = _spread(log)
-    if spread is None or not SLOW < spread < math.inf:  # exactly zero is a symptom of its own
+    spread, row = max(_spreads(log), default=(math.nan, 0))
+    if not SLOW < spread < math.inf:  # exactly zero is a symptom of its own
         return None
     evidence = _at(log, row, 1, 1.0 / spread)
     text = "The first layer learns at {value} of the speed of layer {last} (step {step}): the gradient vanishes."
@@ -294,18 +303,20 @@ def _last_hidden(log: TrainingLog) -> int:
     return max(log.grad.shape[1] - 1, 1)
 
 
-def _spread(log: TrainingLog) -> tuple[float | None, int]:
-    """(the median over steps of the last hidden layer's gradient over the first's, the step nearest to it)."""
+def _spreads(log: TrainingLog) -> list[tuple[float, int]]:
+    """(the last hidden layer's gradient over the first's, the step nearest to it): its median over all steps, and over
+    the first tenth of them, as a run that is stuck forgets how it came there."""
     if log.grad is None or log.grad.shape[1] < 3:
-        return None, 0
+        return []
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = log.grad[:, _last_hidden(log) - 1] / log.grad[:, 0]
-    ratio = np.where(np.isfinite(log.grad).all(axis=1), ratio, math.nan)
-    usable = np.flatnonzero(~np.isnan(ratio))
-    if not usable.size:
-        return None, 0
-    row = int(usable[np.argsort(ratio[usable])[(usable.size - 1) // 2]])
-    return float(ratio[row]), row
+    usable = np.flatnonzero(np.isfinite(log.grad).all(axis=1) & ~np.isnan(ratio))
+    out = []
+    for rows in (usable, usable[: max(1, len(usable) // 10)]):
+        if rows.size:
+            row = int(rows[np.argsort(ratio[rows])[(rows.size - 1) // 2]])
+            out.append((float(ratio[row]), row))
+    return out
 
 
 @_add("first_weights_unchanged", "vanishing", *_VANISHING)
