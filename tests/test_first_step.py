@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -126,6 +128,17 @@ def test_another_law_is_noticed():
     measured = measure_first_step(spec, FEW, networks=40)
     for other in (spec.replace(bias_std=0.5), spec.replace(gain=1.3), spec.replace(cost="cross_entropy")):
         assert least_p_value(predict_first_step(other, FEW, networks=150), measured) < 1e-5
+
+
+def test_prediction_loads_no_torch():
+    code = (
+        "import sys; from gradcore.experiments import clipping, regularization, remedies, symptoms\n"
+        "from gradcore.experiments.data import digits; from gradcore.experiments.train_spec import TrainSpec\n"
+        "regularization.predicted_share(TrainSpec(l2=1.0), digits(20), networks=2)\n"
+        "assert not {'torch', 'pandas', 'sklearn', 'altair'} & set(sys.modules), sorted(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
 
 
 def test_prediction_is_a_function_of_its_question_and_has_a_band():

@@ -256,6 +256,7 @@ def test_a_cancelled_run_keeps_what_it_had():
     steps.close()
     whole = train_all(spec.replace(steps=4), FEW)
     assert run.steps == whole.steps and run.series("speeds").shape == (4, 3)
+    assert not run.finished and whole.finished and not Run.from_json(run.to_json()).finished
 
 
 def test_the_same_question_gives_the_same_run_and_json_returns_it():

@@ -102,18 +102,19 @@ SERIES = tuple(f.name for f in dataclasses.fields(TrainStep) if f.name not in ("
 @dataclass
 class Run:
     """What a run left: its question, its data (``name``, ``items``, ``pixels``, ``classes``, ``digest``), the
-    ``versions`` of what computed it, and every step."""
+    ``versions`` of what computed it, the number of steps that were ``planned``, and every step."""
 
     spec: TrainSpec
     data: dict[str, Any]
     versions: dict[str, str] = field(default_factory=dict)
+    planned: int = 0
     steps: list[TrainStep] = field(default_factory=list)
 
     @classmethod
     def of(cls, spec: TrainSpec, data: Dataset) -> Run:
         """The empty record of a run that is about to start."""
         about = {name: getattr(data, name) for name in ("name", "items", "pixels", "classes", "digest")}
-        return cls(spec, about, _versions())
+        return cls(spec, about, _versions(), spec.steps_on(data))
 
     def add(self, step: TrainStep) -> None:
         """Keep one more step."""
@@ -136,6 +137,11 @@ class Run:
         return self.steps[-1].stop if self.steps else None
 
     @property
+    def finished(self) -> bool:
+        """Whether it came to its end: all steps that were planned, or a stop. Else it was cancelled."""
+        return self.stop is not None or len(self.steps) >= self.planned
+
+    @property
     def share_clipped(self) -> float:
         """Share of the steps that were clipped; nan without steps."""
         return float(np.mean([step.clipped for step in self.steps])) if self.steps else math.nan
@@ -143,7 +149,13 @@ class Run:
     def to_json(self) -> str:
         """The record as JSON text; numbers that JSON does not have (inf, nan) are texts."""
         steps = [_step_json(step) for step in self.steps]
-        about = {"format": FORMAT, "versions": self.versions, "spec": self.spec.to_json(), "data": self.data}
+        about = {
+            "format": FORMAT,
+            "versions": self.versions,
+            "spec": self.spec.to_json(),
+            "data": self.data,
+            "planned": self.planned,
+        }
         return json.dumps(_plain({**about, "steps": steps}), allow_nan=False)
 
     @classmethod
@@ -155,7 +167,8 @@ class Run:
                 raise ValueError(f'"format" is {document.get("format")!r}')
             steps = [_step_of(row) for row in document["steps"]]
             spec, data = TrainSpec.from_json(document["spec"]), dict(document["data"])
-            return cls(spec, data, {str(k): str(v) for k, v in document["versions"].items()}, steps)
+            versions = {str(k): str(v) for k, v in document["versions"].items()}
+            return cls(spec, data, versions, int(document["planned"]), steps)
         except SpecError:
             raise
         except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
