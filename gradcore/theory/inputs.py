@@ -16,7 +16,9 @@ Array = np.ndarray
 
 
 @lru_cache(maxsize=1)
-def _all_digits() -> Array:
+def digits_table() -> Array:
+    """(1797, 65) float64, not to be written to: 64 pixels from 0 to 16 and the digit of each image of scikit-learn's
+    handwritten digits. Raises UnsupportedError where scikit-learn is not installed."""
     import gzip
     from importlib.util import find_spec
     from pathlib import Path
@@ -29,12 +31,12 @@ def _all_digits() -> Array:
     # the file that sklearn.datasets.load_digits reads, without importing scikit-learn and pandas (0.5 s)
     path = Path(found.submodule_search_locations[0]) / "datasets" / "data" / "digits.csv.gz"
     with gzip.open(path, "rt") as file:
-        return np.loadtxt(file, delimiter=",", dtype=np.float64)[:, :-1]
+        return np.loadtxt(file, delimiter=",", dtype=np.float64)
 
 
 def digits_batch(batch_size: int, rms: float) -> Array:
     """(B, 64) the first images of scikit-learn's digits, each rescaled to this RMS, not centred."""
-    x = _all_digits()[:batch_size]
+    x = digits_table()[:batch_size, :-1]
     return x * (rms / np.sqrt(np.mean(x * x, axis=1, keepdims=True)))
 
 
