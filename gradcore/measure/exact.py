@@ -43,6 +43,7 @@ PASSES = 2  # over the layers: forward and backward
 ROOM = 8  # powers of two that a signal or cotangent may be away from size 1 before it is rescaled
 REGISTERS = 32  # floats: two of the widest vector registers, which torch fills at a time
 SIDE_BY_SIDE, MOST_TOGETHER = 2**16, 16  # entries of a layer over networks side by side, and networks, at most
+LARGE, OFTEN = 2**18, 16  # entries of a layer from which, and layers after which, freed memory is handed back
 THREADED = 4096  # entries of a layer from which two threads are faster than one
 
 
@@ -59,6 +60,12 @@ class _Sweep:
         with torch.no_grad(), np.errstate(invalid="ignore"):  # where a dtype breaks, nan is the answer
             self._backward(*self._cotangents(self._forward()))
         self.rows["saturated"], self.rows["dead"] = self.net.shares
+
+    def _step(self, index: int) -> None:
+        """The layer is done."""
+        if index % OFTEN == 0 and self.spec.batch_size * int(self.spec.layer_widths[index]) >= LARGE:
+            room.give_back()
+        self.steps.next()
 
     # --- forward --------------------------------------------------------------------------------------------
 
@@ -80,7 +87,7 @@ class _Sweep:
             if plan.homogeneous and by.any():
                 signals = [shifted(signal, -by) for signal in signals]
                 self.exponents[index + 1 :] += by
-            self.steps.next()
+            self._step(index)
         return signals[-1]
 
     def _record(self, index: int, z: Tensor) -> Array:
@@ -128,7 +135,7 @@ class _Sweep:
             self._parameters(index, pulled.scale, exponents)
             net.layers[index].release()
             delta, held = pulled.delta, pulled.held
-            self.steps.next()
+            self._step(index)
 
     def _parameters(self, index: int, scale: float, exponents: Array) -> None:
         """Mean squares of the gradients of W and b: |sum_b delta_b x_b^T|^2 is the product of two Gram matrices."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import itertools
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -102,6 +104,14 @@ def available() -> float | None:
     where the system does not say."""
     bounds = [bound for bound in (_meminfo(), _control_group()) if bound is not None]
     return min(bounds) if bounds else None
+
+
+def give_back() -> None:
+    """Hand freed memory back to the system, where the C library can. Between tensors that stay, what is freed is
+    otherwise kept, in one run of three half as much again as is in use."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
 
 
 def _meminfo() -> float | None:
