@@ -156,3 +156,29 @@ def test_orthogonal_weights_below_mse_leave_what_epsilon_lets_through(activation
     profile, measured = both(spec, 16)
     assert np.isfinite(profile.log_g).all() and profile.log_g[-2] < profile.log_g[-1] - 15
     assert_means_agree(profile, measured)
+
+
+def test_a_small_gamma_behind_large_biases() -> None:
+    """norm_gamma 0.001 after the activation: samples that biases make all but equal (1 - c below 1e-6) are told apart
+    by the norm again. Twelve networks of width 256, 5 standard errors and 2/width a layer."""
+    spec = gc.Spec(
+        depth=8,
+        width=256,
+        activation="tanh",
+        init="lecun_normal",
+        bias_std=0.5,
+        norm="batch",
+        norm_position="after",
+        norm_gamma=1e-3,
+    )
+    profile, measured = gc.predict(spec), gc.measure(spec, networks=12, seed=3)
+    for name in ("log_p", "log_g", "log_dw"):
+        gap = np.abs(measured.mean(name) - getattr(profile, name))
+        assert np.all(gap < 5.0 * measured.standard_error(name) + 2.0 * 8 / 256), (name, gap)
+
+
+def test_contrasts_below_floats() -> None:
+    """Linear in the contrast, down to where its square is no float."""
+    spec = gc.Spec(depth=3, norm="batch", norm_position="after", norm_gamma=1e-200, bias_std=1.0, activation="tanh")
+    steps = np.diff([float(gc.predict(spec.replace(depth=d)).log_p[-1]) for d in (3, 4, 5)])
+    assert np.all(np.isfinite(steps)) and steps[0] == pytest.approx(steps[1], abs=0.2) and steps[0] < -800.0

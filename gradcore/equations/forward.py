@@ -178,8 +178,9 @@ def _after_input(at: Place, title: str, left: tuple[str, str], log_p: float) -> 
 def _batch_input(at: Place, title: str, left: tuple[str, str], log_p: float) -> Equation:
     unit, t = at.unit(at.layer - 1), at.t
     if at.spec.norm_position == "after":
-        gamma2 = at.spec.norm_gamma**2
-        kept = Factor(r"E\,V", log_of(unit.excess / gamma2 if gamma2 else 1.0 - unit.loss))
+        b, gamma = at.spec.batch_size, at.spec.norm_gamma
+        log_kept = unit.log_contrast - unit.log_scale - math.log(b / (b - 1)) if gamma else log_of(1.0 - unit.loss)
+        kept = Factor(r"E\,V", log_kept)
         terms = [term(at.gamma, kept)]
         if at.shift:
             terms.append(term(Factor(r"\beta^2", log_of(at.spec.norm_beta**2))))

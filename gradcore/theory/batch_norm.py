@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 Array = np.ndarray
 SMALLEST = math.log(1e-250)
+ALIKE = 25.0  # ln of q over a contrast, from which phi is linear between the samples of a batch
+FAR_BELOW = 40.0  # ln of epsilon over a contrast, from which V is linear in it
 SAMPLES = 2**20  # Gaussian draws behind one sampled unit; residual nets, new at every layer, take a quarter
 
 
@@ -66,10 +68,7 @@ class BatchNormField(MeanField):
 
     def unit(self, log_q: float, c: float) -> BatchUnit:
         """The unit at the pre-activations' second moment and correlation."""
-        if self.after:
-            return sampled_unit(self.spec, round(log_q, 5), round(c, 5))
-        log_lambda = log_q + log_of(max(1.0 - c, 0.0))
-        return normalized_unit(self._sphere, self.spec.norm_eps, log_lambda)
+        return self._unit_at(log_q, log_q + log_of(max(1.0 - c, 0.0)))
 
     @cached_property
     def _sphere(self) -> SphereMoments:
@@ -94,15 +93,16 @@ class BatchNormField(MeanField):
             stream_contrast = log_add(stream_contrast, difference) if (self.skip and i) else difference
             log_q[i] = q
             c_z[i] = 1.0 - math.exp(stream_contrast - q) if q > -math.inf else 1.0
-            unit = self._unit_at(q, c_z[i], stream_contrast)
+            unit = self._unit_at(q, stream_contrast)
             units.append(unit)
             p, log_contrast = unit.log_out, unit.log_contrast
             c = 1.0 - math.exp(log_contrast - p) if p > -math.inf else 1.0
         return log_q, log_p, c_z, c_x, units, contrasts
 
-    def _unit_at(self, log_q: float, c: float, log_lambda: float) -> BatchUnit:
+    def _unit_at(self, log_q: float, log_lambda: float) -> BatchUnit:
+        """The unit at ln q and ln(E z_a^2 - E z_a z_b)."""
         if self.after:
-            return self.unit(max(log_q, DEAD), c)
+            return sampled_unit(self.spec, round(max(log_q, DEAD), 5), round(max(log_lambda, DEAD), 5))
         return normalized_unit(self._sphere, self.spec.norm_eps, max(log_lambda, DEAD))
 
     @property
@@ -269,24 +269,32 @@ def normalized_unit(sphere: SphereMoments, eps: float, log_lambda: float) -> Bat
 
 
 @lru_cache(maxsize=256)
-def sampled_unit(spec: Spec, log_q: float, c: float) -> BatchUnit:
-    """Batch norm after the activation: a seeded mean over B-dimensional units, linear control variate.
+def sampled_unit(spec: Spec, log_q: float, log_lambda: float) -> BatchUnit:
+    """Batch norm after the activation: a seeded mean over B-dimensional units of second moment q and contrasts lambda =
+    q (1 - c), linear control variate.
 
     Standard error about 0.1% of the multiplier. The control variate f_linear has the exact mean
     (B-2)/((B-3) lambda) (eps = 0), and takes away the heavy tail of 1/s^2 that small B has.
     """
     b, eps = spec.batch_size, spec.norm_eps
     draws = SAMPLES if spec.residual == "none" else SAMPLES // 4
-    z = _equicorrelated(draws, b, math.exp(0.5 * log_q), c)
-    value = spec.activation_entry.value(z, spec.slope)
+    # far below epsilon and below the common part everything is linear in the contrasts
+    least = max(log_of(eps) - FAR_BELOW, SMALLEST)
+    log_lambda, beyond = max(log_lambda, least), min(log_lambda - least, 0.0)
+    apart, common = _equicorrelated(draws, b, log_q, log_lambda)
+    z = apart + common
     slope2_root = spec.activation_entry.derivative(z, spec.slope)
-    centred = value - value.mean(axis=1, keepdims=True)
+    if log_lambda < log_q - ALIKE:  # differences of values would be rounding
+        centred = slope2_root * apart
+    else:
+        value = spec.activation_entry.value(z, spec.slope)
+        centred = value - value.mean(axis=1, keepdims=True)
     var = np.mean(centred**2, axis=1, keepdims=True)
     s2 = var + eps
     v = var / s2
     hat = centred / np.sqrt(s2)
     trace, off = _projected(slope2_root, hat, 2.0 - v, s2)
-    lam = math.exp(log_q) * (1.0 - c)
+    lam = math.exp(log_lambda)
     typical = float(np.median(var))
     if typical > 1e3 * eps and lam > 0:
         linear = z - z.mean(axis=1, keepdims=True)
@@ -296,11 +304,12 @@ def sampled_unit(spec: Spec, log_q: float, c: float) -> BatchUnit:
         off = off - _projected(np.ones_like(z), linear / np.sqrt(linear_var), 1.0, linear_var)[1] - known / (b - 1)
     gamma2, kept = spec.norm_gamma**2, float(v.mean())
     log_gamma2 = 2.0 * log_of(abs(spec.norm_gamma))  # gamma^2 may be too small for a float
+    log_kept = log_of(kept) + beyond
     largest = np.abs(spec.activation_entry.derivative(np.linspace(-40, 40, 8001), spec.slope)).max()
     return BatchUnit(
-        log_out=log_add(log_gamma2 + log_of(kept), 2.0 * log_of(abs(spec.norm_beta))),
+        log_out=log_add(log_gamma2 + log_kept, 2.0 * log_of(abs(spec.norm_beta))),
         excess=gamma2 * kept,
-        log_contrast=log_gamma2 + log_of(kept * b / (b - 1)),
+        log_contrast=log_gamma2 + log_kept + math.log(b / (b - 1)),
         log_scale=log_gamma2,
         contrast=float(np.mean(trace)),
         common=0.0,
@@ -311,11 +320,13 @@ def sampled_unit(spec: Spec, log_q: float, c: float) -> BatchUnit:
     )
 
 
-def _equicorrelated(draws: int, b: int, s: float, c: float) -> Array:
-    """(N, B) Gaussian samples with variance s^2 and correlation c >= -1/(B-1), from a fixed seed."""
+def _equicorrelated(draws: int, b: int, log_q: float, log_lambda: float) -> tuple[Array, Array]:
+    """(N, B) contrasts and (N, 1) means over the batch of Gaussian samples with variance q and covariance q - lambda,
+    from a fixed seed."""
     g = np.random.default_rng(0).standard_normal((max(8, draws // b), b))
     mean = g.mean(axis=1, keepdims=True)
-    return s * (math.sqrt(max(1.0 - c, 0.0)) * (g - mean) + math.sqrt(max(1.0 - c + b * c, 0.0)) * mean)
+    q, lam = math.exp(log_q), math.exp(log_lambda)
+    return math.sqrt(lam) * (g - mean), math.sqrt(max(lam + b * (q - lam), 0.0)) * mean
 
 
 def _projected(slope: Array, hat: Array, two: Array | float, s2: Array) -> tuple[Array, Array]:

@@ -184,6 +184,8 @@ class GramField(MeanField):
             if known is not None:
                 # W^T delta = n Var(W) E[delta z^T] K^-1 x and the rest; all in units of exp(log_noise / 2)
                 above = signals[i + 1]
+                if -math.inf in (above.log, delta.log):  # nothing goes back, and nothing is known of it
+                    known, above = 0.0 * known, Gram(0.0, above.hat)
                 regress = known @ np.linalg.pinv(above.hat, rcond=1e-12, hermitian=True)
                 log_along = float(self.law.log_out[i + 1]) - above.log
                 along = pull(math.exp(0.5 * log_along) * (regress @ x))
@@ -194,7 +196,8 @@ class GramField(MeanField):
             total = total + self._through(pull, noise, rng)
             new = Gram.of(log_noise, total)
             if known is not None:
-                known = along @ fields[i].T / self._units * math.exp(0.5 * (log_noise - new.log))
+                size = math.exp(0.5 * (log_noise - new.log)) if new.log > -math.inf else 0.0
+                known = along @ fields[i].T / self._units * size
             delta = delta.plus(new) if self.skip else new
             found.append(delta)
         return found[::-1]
