@@ -52,19 +52,21 @@ def widened(t: Tensor) -> Tensor:
     return t.float() if t.dtype in (torch.bfloat16, torch.float16) else t
 
 
+SMALL = 2**14  # entries of the larger factor up to which matrices are multiplied in one batch
+
+
 def product(a: Tensor, b: Tensor, add: Tensor | None = None) -> Tensor:
-    """a b (G, i, k) of (G, i, j) and (G, j, k), plus ``add`` (G, 1, k): slice by slice, since a batched product takes
-    other paths, and so gives other digits, than that of one matrix which an ordinary module computes."""
-    if len(a) == 1:
-        return (torch.mm(a[0], b[0]) if add is None else torch.addmm(add[0, 0], a[0], b[0])).unsqueeze(0)
-    out = torch.empty(a.shape[0], a.shape[1], b.shape[2], dtype=a.dtype, device=a.device)
-    if add is None:
-        for x, y, z in zip(a.unbind(), b.unbind(), out.unbind(), strict=True):
-            torch.mm(x, y, out=z)
-    else:
-        for c, x, y, z in zip(add.unbind(), a.unbind(), b.unbind(), out.unbind(), strict=True):
-            torch.addmm(c[0], x, y, out=z)
-    return out
+    """a b (G, i, k) of (G, i, j) and (G, j, k), plus ``add`` (G, 1, k).
+
+    Small ones in one batched call, also where there is but one: that call and the product of two matrices may add up in
+    other orders, and a network's bits must not depend on its company. Larger ones always come alone.
+    """
+    if a.shape[2] * max(a.shape[1], b.shape[2]) <= SMALL:
+        return torch.bmm(a, b) if add is None else torch.baddbmm(add, a, b)
+    if len(a) > 1:
+        parts = [product(a[g : g + 1], b[g : g + 1], None if add is None else add[g : g + 1]) for g in range(len(a))]
+        return torch.cat(parts)
+    return (torch.mm(a[0], b[0]) if add is None else torch.addmm(add[0, 0], a[0], b[0])).unsqueeze(0)
 
 
 def correlation(z: Tensor) -> float:
