@@ -132,7 +132,7 @@ def _matrix_free_button(tools: Tools, spec: Spec, settings: Settings) -> bool:
     if settings.sampler == "exact" or not long or not possible:
         return False
     tools.other.button(
-        t("Measure matrix-free, same law (about {seconds})", seconds=_about(spec, without)),
+        t("Matrix-free, same law (about {seconds})", seconds=_about(spec, without)),
         key="matrix_free",
         icon=theme.ICONS["measure"],
         help=t("Other networks of exactly the same law, whose weight matrices are never formed."),

@@ -146,20 +146,20 @@ def test_a_network_too_large_to_measure_is_still_predicted() -> None:
 def test_what_does_not_fit_as_matrices_is_offered_without_them() -> None:
     app = open_app(depth="5", width="20000", networks="2", dtype="float32")
     assert "its weight matrices do not fit" in captions(app)
-    button(app, "Measure matrix-free, same law (about ").click().run()
+    button(app, "Matrix-free, same law (about ").click().run()
     assert not app.exception and app.query_params["sampler"] == "exact"
     assert "matrix-free, same law" in captions(app) and "matrix-free networks of the same law: 2" in captions(app)
     assert all(metric.delta.startswith("measured ") for metric in app.metric)
     app = open_app(depth="5", width="20000", init="xavier_uniform")
     assert "only predicted" in captions(app)
-    assert not [offered for offered in app.button if "matrix-free" in offered.label]
+    assert not [offered for offered in app.button if "Matrix-free" in offered.label]
 
 
 def test_a_long_measurement_is_offered_without_matrices_too() -> None:
     app = open_app(depth="50", width="1000", networks="8")
-    assert [offered.label for offered in app.button if "matrix-free" in offered.label]
+    assert [offered.label for offered in app.button if "Matrix-free" in offered.label]
     app = open_app(depth="50", width="1000", networks="1", dtype="float32")
-    assert not [offered for offered in app.button if "matrix-free" in offered.label]
+    assert not [offered for offered in app.button if "Matrix-free" in offered.label]
 
 
 def test_a_sampler_that_cannot_measure_it_says_why() -> None:
