@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from gradcore.recurrent import CellMeasurement, CellProfile
 
 WHY_WRONG = mark(
-    "Why textbooks are wrong here: the same matrix acts at every step, so the many ways a gradient can take, through the "
-    "matrix at some steps and along the kept state at the others, add up; with fresh weights they would be independent."
+    "Why textbooks are wrong here: the same matrix acts at every step, so the many ways a gradient can take, through "
+    "the matrix at some steps and along the kept state at the others, add up; with fresh weights they would be "
+    "independent."
 )
 WHY_ALIKE = mark(
     "Without a gate nothing is carried over past the matrix, and tied and fresh weights give the same factor as long "
@@ -92,17 +93,30 @@ def _status(question: GatesQuestion, measured: CellMeasurement) -> str:
 def cards(profile: CellProfile, measured: CellMeasurement | None, waiting: str) -> None:
     """The factor of the RMS per step back: predicted, measured, and what textbooks give; in mean square below it."""
     start, stop = profile.window
-    window = t("Between steps {start} and {stop}, from the end towards the start.", start=start, stop=stop)
+    window = t(
+        "What the RMS of dL/dh changes by, per step back, between steps {start} and {stop}; squared: the same for the "
+        "mean square.",
+        start=start,
+        stop=stop,
+    )
     ends = 0.5 * (profile.log_v[0] - profile.log_v[-1]) / LN10 if math.isfinite(profile.log_v[0]) else -math.inf
     rows = [
-        (t("Predicted, per step"), *_texts(profile.factor()), t("Tied weights, infinite width.")),
-        _measured(measured, waiting),
-        (t("Textbooks (untied)"), *_texts(profile.untied.factor()), t("Fresh weights at every step: not the cell.")),
+        (t("Predicted, per step"), *_texts(profile.factor()), t("Tied weights, infinite width.") + " " + window),
+        _measured(measured, waiting, window),
+        (
+            t("Textbooks (untied)"),
+            *_texts(profile.untied.factor()),
+            t("Fresh weights at every step, which is not this cell.") + " " + window,
+        ),
         (
             t("Reaches step 1"),
             "×" + number_text(ends, 3),
             t("of the last step's RMS"),
-            t("Predicted RMS of the gradient at step 1 over that at step {last}.", last=profile.spec.steps),
+            t(
+                "Predicted RMS of the gradient at step 1 over that at step {last}. The first steps back differ from "
+                "the others: the loss sees the last state alone, and the gradient first has to get into the memory.",
+                last=profile.spec.steps,
+            ),
         ),
     ]
     with st.grid(4, min_column_width=theme.METRIC_MIN_WIDTH):
@@ -115,7 +129,7 @@ def cards(profile: CellProfile, measured: CellMeasurement | None, waiting: str) 
                 delta_arrow="off",
                 border=True,
                 height=theme.METRIC_HEIGHT,
-                help=f"{text} {window}",
+                help=text,
             )
     st.caption(t(WHY_ALIKE if profile.spec.cell == "rnn" else WHY_WRONG))
 
@@ -126,11 +140,14 @@ def _log(factor: float) -> float:
 
 def _texts(factor: float) -> tuple[str, str]:
     """The factor of the RMS, and that of the mean square."""
-    return "×" + number_text(0.5 * _log(factor), 3), t("{square} in mean square", square=number_text(_log(factor), 3))
+    return "×" + number_text(0.5 * _log(factor), 3), t("squared: {square}", square=number_text(_log(factor), 3))
 
 
-def _measured(measured: CellMeasurement | None, waiting: str) -> tuple[str, str, str, str]:
-    label, text = t("Measured, per step"), t("Mean over networks of torch's own cell, ± its standard error.")
+def _measured(measured: CellMeasurement | None, waiting: str, window: str) -> tuple[str, str, str, str]:
+    label, text = (
+        t("Measured, per step"),
+        t("Mean over networks of torch's own cell, ± its standard error.") + " " + window,
+    )
     if measured is None:
         return label, "–", waiting, text
     factor = measured.factor()
@@ -138,7 +155,7 @@ def _measured(measured: CellMeasurement | None, waiting: str) -> tuple[str, str,
         return label, "–", t("no gradient that is a number"), text
     relative = measured.factor_error() / factor
     log = math.log(factor)
-    square = t("{square} in mean square", square=estimate_text(Estimate(log, relative)))
+    square = t("squared: {square}", square=estimate_text(Estimate(log, relative)))
     return label, "×" + number_text(0.5 * log / LN10, 3), square, text
 
 

@@ -18,7 +18,7 @@ from gradcore.experiments.gates import CHOICES, INTEGERS, NUMBERS, OPTIONAL, PRE
 
 STAYS: dict[str, Any] = {"persist_state": "session"}
 PRESET_KEY, CELLS_KEY = "gates_preset", "gates_trained"
-FIELD_MIN_WIDTH = 120  # px: five in a row beside each other on a desktop, two on a phone
+FIELD_MIN_WIDTH = 120  # px: six in a row on a desktop, two on a phone
 LABELS = {  # field -> (label, help)
     "cell": (mark("Cell"), mark("torch.nn.RNN, LSTM or GRU, one layer.")),
     "hidden_size": (mark("Hidden size n"), mark("Units of the hidden state; theory is for many.")),
@@ -123,12 +123,10 @@ def _choose() -> None:
 
 def draw(question: GatesQuestion) -> None:
     """The fields of the cell and of the measurement."""
-    with st.container(border=True, gap="small"):
-        _choice("cell", horizontal=True)
-        for names in (CELL, RARE):
-            with st.grid(6, min_column_width=FIELD_MIN_WIDTH, gap="small"):
-                for name in names:
-                    _field(name, disabled=OF_ONE.get(name, question.cell) != question.cell)
+    with st.container(border=True), st.grid(6, min_column_width=FIELD_MIN_WIDTH, gap="small"):
+        _pills("cell")
+        for name in (*CELL, *RARE):
+            _field(name, disabled=OF_ONE.get(name, question.cell) != question.cell)
 
 
 def training(question: GatesQuestion) -> None:
@@ -182,11 +180,12 @@ def _optional(name: str, disabled: bool) -> None:
     st.number_input(min_value=low, max_value=high, disabled=disabled, **_common(name), **more)
 
 
-def _choice(name: str, disabled: bool = False, horizontal: bool = False) -> None:
-    if horizontal:
-        st.pills(options=CHOICES[name], format_func=NAMES.__getitem__, required=True, **_common(name))
-    else:
-        st.selectbox(options=CHOICES[name], disabled=disabled, **_common(name))
+def _choice(name: str, disabled: bool) -> None:
+    st.selectbox(options=CHOICES[name], disabled=disabled, **_common(name))
+
+
+def _pills(name: str) -> None:
+    st.pills(options=CHOICES[name], format_func=NAMES.__getitem__, required=True, **_common(name))
 
 
 KINDS: tuple[tuple[Any, Callable[..., None]], ...] = (

@@ -194,7 +194,7 @@ def _show(shown: Any, mine: Training) -> None:
         records = [record for record in mine.records.values() if record.steps]
         if not records:
             return
-        words = charts.describe_training(mine.records, t)
+        words = charts.describe_training(mine.records, t) or t("No loss that is a number.")
         made = (charts.loss_chart, charts.factor_chart, charts.reach_chart)
         for place, make in zip(st.columns(3), made, strict=True):
             drawn = make(records, height=CHART_HEIGHT, t=t).to_dict(validate=False)

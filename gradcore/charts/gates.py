@@ -26,6 +26,7 @@ MOST_POINTS = 60  # measured points, or updates, of a curve
 NAMES = {"rnn": "RNN", "lstm": "LSTM", "gru": "GRU"}
 GATES = {"i": "input i", "f": "forget f", "o": "output o", "r": "reset r", "z": "update z"}
 DASHED = [6, 4]
+GATE_DASHES = [[1, 0], [10, 3], [3, 3]]  # gates that are equally open lie on each other
 
 
 def _picked(length: int, most: int = MOST_POINTS) -> Array:
@@ -97,7 +98,7 @@ def gradient_chart(
     if measured is not None:
         points = alt.Chart({"values": dots}).encode(x=x, y=y, color=color)
         tooltip = [alt.Tooltip("step:Q", title=t("step")), alt.Tooltip("text:N", title=t("measured (RMS)"))]
-        layers.append(points.mark_rule(strokeWidth=1, opacity=0.5, clip=True).encode(y=_again(y, "low"), y2="high:Q"))
+        layers.append(points.mark_rule(strokeWidth=1, clip=True, aria=False).encode(y=_again(y, "low"), y2="high:Q"))
         layers.append(points.mark_point(filled=True, size=28, opacity=1).encode(tooltip=tooltip))
     return alt.LayerChart(layer=layers, title=t("Gradient of the last step with respect to step t"), height=height)
 
@@ -112,33 +113,35 @@ def _again(y: alt.Y, column: str) -> alt.Y:
 def gate_chart(
     profile: CellProfile, measured: CellMeasurement | None = None, *, height: int = 300, t: Translate = english
 ) -> alt.LayerChart:
-    """Mean value of every gate over the steps, predicted as lines and measured as points. The plain cell has none:
-    then the RMS of its state h on a log axis."""
+    """Mean value of every gate over the steps, predicted as lines and measured as points, the gates at steps in turn.
+    The plain cell has none: then the RMS of its state h on a log axis."""
     import altair as alt
 
     axes.await_pandas()
     if profile.spec.cell == "rnn":
         return _state_chart(profile, measured, height, t)
     names = {code: t(GATES[code]) for code in profile.gates if code in GATES}
-    lines = [row for code, name in names.items() for row in _gate_rows(profile.gates[code], name, profile.spec.steps)]
+    lines = [row for code, name in names.items() for row in _gate_rows(profile.gates[code], name)]
     x = _steps(profile.spec.steps, t)
     y = alt.Y("value:Q", title=t("mean over units: 0 shut, 1 open"), scale=alt.Scale(domain=[0.0, 1.0], nice=False))
     color = color_of(names.values())
-    layers = [alt.Chart({"values": lines}).mark_line(strokeWidth=2, aria=False).encode(x=x, y=y, color=color)]
+    dash = alt.StrokeDash("series:N", legend=None, scale=alt.Scale(domain=list(names.values()), range=GATE_DASHES))
+    curves = alt.Chart({"values": lines}).mark_line(strokeWidth=2, aria=False)
+    layers = [curves.encode(x=x, y=y, color=color, strokeDash=dash)]
     if measured is not None:
-        means = {name: measured.gates[code].mean(axis=0) for code, name in names.items()}
-        dots = [row for name, values in means.items() for row in _gate_rows(values, name)]
+        means = [(name, measured.gates[code].mean(axis=0)) for code, name in names.items()]
+        dots = [row for k, (name, values) in enumerate(means) for row in _gate_rows(values, name)[k :: len(means)]]
         tooltip = [alt.Tooltip("series:N", title=t("gate")), alt.Tooltip("value:Q", format=".4f")]
-        points = alt.Chart({"values": dots}).mark_point(filled=True, size=24, opacity=1)
+        points = alt.Chart({"values": dots}).mark_point(filled=True, size=28, opacity=1)
         layers.append(points.encode(x=x, y=y, color=color, tooltip=tooltip))
-    title = t("Gates over the steps: lines predicted, points measured")
+    title = t("Gates: lines predicted, points measured")
     return alt.LayerChart(layer=layers, title=title, height=height)
 
 
-def _gate_rows(values: Array, series: str, most: int = MOST_POINTS) -> list[dict[str, Any]]:
+def _gate_rows(values: Array, series: str) -> list[dict[str, Any]]:
     return [
         {"step": int(k) + 1, "value": float(values[k]), "series": series}
-        for k in _picked(len(values), most)
+        for k in _picked(len(values))
         if math.isfinite(values[k])
     ]
 
@@ -221,7 +224,8 @@ def reach_chart(records: Sequence[Record], *, height: int = 300, t: Translate = 
     rows: list[dict[str, Any]] = []
     for one in records:
         for when, step in ((0, one.steps[0]), (1, one.steps[-1])):
-            logs = np.array(step.log_v) - step.log_v[-1]
+            last = step.log_v[-1]
+            logs = np.array(step.log_v) - (last if math.isfinite(last) else 0.0)
             rows += [{**row, "when": when} for row in _rows(logs, NAMES[one.spec.cell.cell])]
     domain = domain_of([row["size"] for row in rows])
     x, y = _steps(records[0].spec.cell.steps, t), log_axis("size", t("RMS of dC/dh at step t, last = 1"), domain)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import fields
 
 import numpy as np
@@ -219,7 +220,7 @@ def test_the_charts_hold_the_librarys_numbers() -> None:
     assert sizes["measured"] == pytest.approx(list(measured.mean("log_v") / 2 / math.log(10)))
     assert all(r["low"] <= r["size"] <= r["high"] for r in found if "low" in r)
     gates = rows(charts.gate_chart(profile, measured))
-    assert {r["series"] for r in gates} == {"input i", "forget f", "output o"} and len(gates) == 2 * 3 * 12
+    assert {r["series"] for r in gates} == {"input i", "forget f", "output o"} and len(gates) == 3 * 12 + 12
     plain = gc.predict_cell(spec.replace(cell="rnn"))
     assert "untied, as textbooks" not in {r.get("series") for r in rows(charts.gradient_chart(plain))}
     state_rows = [r["size"] for r in rows(charts.gate_chart(plain))]
@@ -339,6 +340,16 @@ def test_the_page_in_a_browser(chromium, server: str) -> None:
         assert "gates_cell" not in visit.query() and visit.query()["gates_updates"] == ["4"]
         visit.page.get_by_role("button", name="Start training").click()
         visit.page.get_by_text("update 4 of 4").wait_for()
+        visit.page.get_by_role("spinbutton", name="Updates").fill("1500")
+        visit.page.get_by_role("spinbutton", name="Updates").press("Enter")
+        visit.page.wait_for_url("**gates_updates=1500**")
+        visit.page.get_by_role("button", name="Start training").click()
+        visit.page.get_by_text(re.compile(r"update [1-9]\d* of 1500")).wait_for()
+        visit.page.get_by_role("button", name="Stop training").click()
+        visit.page.get_by_role("button", name="Continue training").wait_for()
+        stopped = visit.page.get_by_text(re.compile(r"update \d+ of 1500")).inner_text()
+        assert "update 1500" not in stopped  # it was stopped, and what it had is there
+        visit.page.go_back()
         visit.page.go_back()
         visit.page.get_by_text("GRU · 24 units, 6 inputs · 12 steps").wait_for()
         assert visit.complaints == []
