@@ -261,11 +261,14 @@ def _averaged(values: Array) -> list[tuple[float, float]]:
 
 
 def describe_training(records: Mapping[str, Record], t: Translate = english) -> str:
-    """Each run in a few words: its loss at the start and at the end."""
+    """Each run in a few words: its loss at the start and at the end, and how many of its updates were clipped."""
     parts = []
     for code, one in records.items():
         averaged = _averaged(one.series("loss"))
         if averaged:
             first, last = (number_text(math.log10(v), 3) if v > 0 else "0" for _, v in (averaged[0], averaged[-1]))
-            parts.append(t("{cell}: loss {first} → {last}", cell=NAMES[code], first=first, last=last))
+            words = t("{cell}: loss {first} → {last}", cell=NAMES[code], first=first, last=last)
+            if one.spec.clip_norm is not None:
+                words += ", " + t("{share} of the updates clipped", share=f"{one.series('clipped').mean():.0%}")
+            parts.append(words)
     return " · ".join(parts)

@@ -20,6 +20,7 @@ from gradcore.charts import gates as charts
 from gradcore.errors import SpecError
 from gradcore.experiments.gates import PREFIX, PRESETS, READERS, GatesQuestion
 from gradcore.experiments.long_range import LongRange, Record, train
+from gradcore.words import number_text
 from tests.app import pages
 from tests.app.pages import button, captions, chart_specs
 
@@ -68,6 +69,8 @@ def test_every_presets_link_opens_it(code: str, unmeasured: None) -> None:
     assert values[0] == f"×{math.sqrt(profile.factor()):.3g}" and values[1] == "–"
     assert values[2] == f"×{math.sqrt(profile.untied.factor()):.3g}"
     assert app.metric[1].delta == "not measured"
+    left = 0.5 * (profile.log_v[0] - profile.log_v[-1]) / math.log(10)
+    assert app.metric[3].value == "×" + number_text(left, 3)
 
 
 def test_the_figures_of_the_sentences() -> None:
@@ -312,6 +315,26 @@ def test_the_charts_of_a_training_hold_its_record() -> None:
     assert [r["size"] for r in reach if r["when"] == 1] == pytest.approx(
         list((logs[-1] - logs[-1, -1]) / 2 / math.log(10))
     )
+
+
+def test_the_runs_are_what_the_question_asks() -> None:
+    question = GatesQuestion(
+        cells="lstm,gru", units=8, length=12, updates=9, learning_rate=0.02, clip_norm=2.0, task="copy", seed=3,
+        forget_bias=1.0, weight_scale=2.0, init="normal",
+    )  # fmt: skip
+    law = {"init": "normal", "weight_scale": 2.0, "forget_bias": 1.0}
+    for run, cell in zip(question.runs(), ("lstm", "gru"), strict=True):
+        assert run == LongRange(
+            cell=gc.CellSpec(cell=cell, hidden_size=8, steps=12, batch_size=32, **law),
+            task="copy", updates=9, learning_rate=0.02, clip_norm=2.0, seed=3,
+        )  # fmt: skip
+
+
+def test_clipping_is_counted() -> None:
+    run = LongRange(cell=gc.CellSpec(cell="gru", hidden_size=6, steps=12, batch_size=4), updates=4, clip_norm=1e-6)
+    assert "100% of the updates clipped" in charts.describe_training({"gru": Record(run, list(train(run)))})
+    free = Record(run.replace(clip_norm=None), list(train(run.replace(clip_norm=None))))
+    assert "clipped" not in charts.describe_training({"gru": free})
 
 
 def test_the_question_refuses_what_is_not_allowed() -> None:
