@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from app import theme
 from app.i18n import mark
-from app.views import activations, chain, explore, initializers, phase_map
+from app.views import activations, chain, explore, gates, initializers, phase_map
 
 
 @dataclass(frozen=True)
@@ -60,5 +60,12 @@ PAGES = (
         theme.ICONS["chain"],
         mark("A chain of single neurons: why gradients vanish or explode, factor by factor."),
         chain.page,
+    ),
+    Page(
+        "gates",
+        mark("Gates"),
+        theme.ICONS["gates"],
+        mark("RNN, LSTM and GRU: how far back in time a gradient reaches, predicted, measured, and in training."),
+        gates.page,
     ),
 )

@@ -16,6 +16,7 @@ from app.i18n import spec_error_text
 from gradcore.charts import MOMENTS, STATISTICS
 from gradcore.codec import from_query_leniently, to_query
 from gradcore.errors import SpecError
+from gradcore.experiments import gates
 from gradcore.experiments.chain import question
 from gradcore.phase_map import scalar_of
 from gradcore.spec import Spec
@@ -25,6 +26,7 @@ DTYPES = ("float64", "float32", "bfloat16", "float16")
 SAMPLERS = ("dense", "exact")
 MAX_NETWORKS = 256
 CHAIN = question.ChainQuestion()
+GATES = gates.GatesQuestion()
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,24 @@ class Settings:
     chain_nudge: float = CHAIN.nudge
     chain_rate: float = CHAIN.rate
     chain_view: str = CHAIN.view
+    gates_cell: str = GATES.cell
+    gates_hidden_size: int = GATES.hidden_size
+    gates_input_size: int = GATES.input_size
+    gates_steps: int = GATES.steps
+    gates_activation: str = GATES.activation
+    gates_init: str = GATES.init
+    gates_weight_scale: float = GATES.weight_scale
+    gates_forget_bias: float | None = GATES.forget_bias
+    gates_update_bias: float | None = GATES.update_bias
+    gates_networks: int = GATES.networks
+    gates_seed: int = GATES.seed
+    gates_task: str = GATES.task
+    gates_cells: str = GATES.cells
+    gates_units: int = GATES.units
+    gates_length: int = GATES.length
+    gates_updates: int = GATES.updates
+    gates_learning_rate: float = GATES.learning_rate
+    gates_clip_norm: float | None = GATES.clip_norm
 
 
 def _whole(low: int, high: int) -> Callable[[str, str], int]:
@@ -95,6 +115,7 @@ READERS: dict[str, Callable[[str, str], Any]] = {
     "map_y": _one_of(AXES),
     "map_of": _scalar,
     **{question.PREFIX + name: reader for name, reader in question.READERS.items()},  # the page Chain's
+    **{gates.PREFIX + name: reader for name, reader in gates.READERS.items()},  # the page Gates'
 }
 
 

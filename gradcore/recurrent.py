@@ -234,7 +234,7 @@ def measure_cell(
     Raises SpecError, UnsupportedError.
     """
     _checked_spec(spec)
-    from gradcore.measure.dense import network_indices
+    from gradcore.measure.arguments import network_indices
     from gradcore.measure.recurrent import measure_cells
 
     indices = network_indices(networks)

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from gradcore.experiments.long_range import CLOSE, COPY_ALPHABET, COPY_SYMBOLS, Step
-from gradcore.measure.dense import log_mean_square, one_intra_op_thread
 from gradcore.measure.network import DTYPES, Linear, generator
 from gradcore.measure.recurrent import build, cell_of, step
+from gradcore.measure.statistics import log_mean_square
+from gradcore.measure.turns import one_intra_op_thread
 
 if TYPE_CHECKING:
     from gradcore.experiments.long_range import LongRange

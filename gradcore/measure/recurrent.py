@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 
 from gradcore.errors import SpecError, UnsupportedError
-from gradcore.measure.dense import log_mean_square, one_intra_op_thread
 from gradcore.measure.network import (
     COTANGENTS,
     DTYPES,
@@ -26,6 +25,8 @@ from gradcore.measure.network import (
     draw_dtype,
     generator,
 )
+from gradcore.measure.statistics import log_mean_square
+from gradcore.measure.turns import one_intra_op_thread
 from gradcore.theory.cells import CELLS
 
 if TYPE_CHECKING:
