@@ -16,6 +16,7 @@ from app.i18n import spec_error_text
 from gradcore.charts import MOMENTS, STATISTICS
 from gradcore.codec import from_query_leniently, to_query
 from gradcore.errors import SpecError
+from gradcore.experiments import train_question
 from gradcore.experiments.chain import question
 from gradcore.phase_map import scalar_of
 from gradcore.spec import Spec
@@ -25,6 +26,7 @@ DTYPES = ("float64", "float32", "bfloat16", "float16")
 SAMPLERS = ("dense", "exact")
 MAX_NETWORKS = 256
 CHAIN = question.ChainQuestion()
+TRAIN = train_question.TrainQuestion()
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,22 @@ class Settings:
     chain_nudge: float = CHAIN.nudge
     chain_rate: float = CHAIN.rate
     chain_view: str = CHAIN.view
+    train_hidden: int = TRAIN.hidden
+    train_width: int = TRAIN.width
+    train_weights: str = TRAIN.weights
+    train_activation: str = TRAIN.activation
+    train_cost: str = TRAIN.cost
+    train_optimizer: str = TRAIN.optimizer
+    train_rate: float = TRAIN.rate
+    train_batch: str = TRAIN.batch
+    train_steps: int = TRAIN.steps
+    train_seed: int = TRAIN.seed
+    train_clip: str = TRAIN.clip
+    train_clip_limit: float = TRAIN.clip_limit
+    train_l1: float = TRAIN.l1
+    train_l2: float = TRAIN.l2
+    train_remedy: str = TRAIN.remedy
+    train_view: str = TRAIN.view
 
 
 def _whole(low: int, high: int) -> Callable[[str, str], int]:
@@ -95,6 +113,7 @@ READERS: dict[str, Callable[[str, str], Any]] = {
     "map_y": _one_of(AXES),
     "map_of": _scalar,
     **{question.PREFIX + name: reader for name, reader in question.READERS.items()},  # the page Chain's
+    **{train_question.PREFIX + name: reader for name, reader in train_question.READERS.items()},
 }
 
 
