@@ -65,7 +65,7 @@ CONTROLS: tuple[Choice | Number, ...] = (
         tuple(COSTS),
     ),
     Choice("optimizer", mark("Optimizer"), mark("torch's own; momentum is SGD with momentum 0.9."), OPTIMIZERS),
-    Number("rate", mark("Learning rate"), mark("Of the optimizer; Adam's usual one is 0.001."), limits.RATE, 0.1),
+    Number("rate", mark("Learning rate"), mark("Of the optimizer; Adam's usual one is 0.001."), limits.RATE, 0.05),
     Choice("batch", mark("Items a step"), mark("full: all of the data in every step."), limits.BATCHES),
     Number("steps", mark("Steps"), mark("Updates of the weights."), limits.STEPS, 100),
     Number("seed", mark("Seed"), mark("Of the weights and of the order of the items."), limits.SEEDS, 1),

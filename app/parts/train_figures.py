@@ -19,7 +19,7 @@ from gradcore.experiments.first_step import FirstStep
 from gradcore.experiments.train_question import VIEWS
 from gradcore.experiments.train_spec import nielsen
 
-SCALAR_HEIGHT = 158  # px: two of them and their gap are as high as a chart
+SCALAR_HEIGHT = 230  # px
 PANEL_HEIGHT = theme.CHART_HEIGHT - 50  # px: the switch stands above it
 DEEPEST = 4  # hidden layers in the table of speeds at the start
 BOOK = ("–", "0.07, 0.31", "0.012, 0.060, 0.283", "0.003, 0.017, 0.070, 0.285")  # Nielsen's draws, on MNIST
@@ -46,7 +46,7 @@ def runs(shown: Situation) -> list[charts.Shown]:
     """The runs to draw, the plain one first."""
     found = [charts.Shown(t("plain"), shown.plain)] if shown.plain is not None else []
     if shown.remedied is not None and shown.remedied.steps:
-        found.append(charts.Shown(t("with the remedy"), shown.remedied))
+        found.append(charts.Shown(t("remedy"), shown.remedied))
     return found
 
 

@@ -36,14 +36,19 @@ def draw(shown: Situation) -> None:
             _log()
 
 
-def _too_large(file: Any, megabytes: int) -> bool:
-    if file.size <= megabytes * MEGABYTE:
-        return False
-    st.error(
-        t("{name} has {size} MB; at most {most} MB are read.", name=file.name, size=file.size >> 20, most=megabytes),
-        icon=theme.ICONS["error"],
-    )
-    return True
+def _too_large(file: Any, megabytes: int) -> str:
+    """What is wrong with the size of an uploaded file; "" where nothing is."""
+    if file is None or file.size <= megabytes * MEGABYTE:
+        return ""
+    size = f"{file.size / 2**20:.1f}"
+    return t("{name} has {size} MB; at most {most} MB are read.", name=file.name, size=size, most=megabytes)
+
+
+def _refused(file: Any, megabytes: int) -> bool:
+    """Say so where a file is too large."""
+    if problem := _too_large(file, megabytes):
+        st.error(problem, icon=theme.ICONS["error"])
+    return bool(problem)
 
 
 # --- images ---------------------------------------------------------------------------------------------------
@@ -87,13 +92,10 @@ def _images(shown: Situation) -> None:
 
 def _read(images: Any, labels: Any) -> None:
     """Callback: parse the files."""
-    st.session_state["train_file_error"] = None
-    for file, most in ((images, IMAGES_MB), (labels, LABELS_MB)):
-        if file is not None and file.size > most * MEGABYTE:
-            st.session_state["train_file_error"] = t(
-                "{name} has {size} MB; at most {most} MB are read.", name=file.name, size=file.size >> 20, most=most
-            )
-            return
+    problem = _too_large(images, IMAGES_MB) or _too_large(labels, LABELS_MB)
+    st.session_state["train_file_error"] = problem
+    if problem:
+        return
     try:
         found = read_images(
             images.name,
@@ -136,7 +138,7 @@ def _open(shown: Situation) -> None:
     if file is None:
         st.session_state["train_record_read"] = None
         return
-    if st.session_state.get("train_record_read") == file.file_id or _too_large(file, RECORD_MB):
+    if st.session_state.get("train_record_read") == file.file_id or _refused(file, RECORD_MB):
         return
     try:
         run = checked(Run.from_json(file.getvalue()))
@@ -189,7 +191,7 @@ def _log() -> None:
     file = st.file_uploader(
         t("Record of a training (CSV or JSON)"), type=["csv", "json"], key="train_log", max_upload_size=RECORD_MB
     )
-    if file is None or _too_large(file, RECORD_MB):
+    if file is None or _refused(file, RECORD_MB):
         return
     try:
         found = read_log(file.name, file.getvalue())

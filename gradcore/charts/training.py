@@ -61,7 +61,7 @@ def picked(steps: int) -> np.ndarray:
 
 def layer_names(depth: int, t: Translate) -> list[str]:
     """The legend's names of layers 1..L; the last one is the output."""
-    return [*(t("layer {layer}", layer=layer) for layer in range(1, depth)), t("output")]
+    return [*(str(layer) for layer in range(1, depth)), t("out")]
 
 
 def layer_chart(
@@ -88,7 +88,7 @@ def layer_chart(
     values = [row["size"] for row in rows] + [row[end] for row in bands for end in ("low", "high")]
     y = _value_axis(quantity, values, t)
     x = _step_axis(steps, len(bands), t)
-    color = _layer_color(shown_names)
+    color = _layer_color(shown_names, t)
     dash = _dash([one.name for one in shown])
     tooltip = [
         alt.Tooltip("layer:N", title=t("layer")),
@@ -159,7 +159,9 @@ def _bands(first: FirstStep, names: list[str], steps: int) -> list[dict[str, Any
     ]
 
 
-def _band_layers(bands: list[dict[str, Any]], x: Any, ys: tuple[alt.Y, alt.Y], color: Any, t: Translate) -> list[alt.Chart]:
+def _band_layers(
+    bands: list[dict[str, Any]], x: Any, ys: tuple[alt.Y, alt.Y], color: Any, t: Translate
+) -> list[alt.Chart]:
     import altair as alt
 
     base = alt.Chart({"values": bands})
@@ -201,10 +203,12 @@ def _value_axis(quantity: Quantity, values: list[float], t: Translate, column: s
     return alt.Y(f"{column}:Q", title=t(quantity.axis), axis=axis, scale=alt.Scale(domain=list(domain), nice=False))
 
 
-def _layer_color(names: list[str]) -> alt.Color:
+def _layer_color(names: list[str], t: Translate) -> alt.Color:
     import altair as alt
 
-    legend = alt.Legend(title=None, orient="top", offset=4, padding=0, columns=4, symbolType="stroke")
+    legend = alt.Legend(
+        title=t("layer"), titleOrient="left", orient="top", offset=4, padding=0, columnPadding=7, symbolType="stroke"
+    )
     return alt.Color("layer:N", scale=alt.Scale(domain=names), legend=legend)
 
 
@@ -242,8 +246,10 @@ def scalar_chart(
     y = alt.Y("size:Q", title=t(axis), scale=scale, axis=alt.Axis(tickCount=4, minExtent=40))
     x = _step_axis(steps, 0, t)
     names = [one.name for one in shown]
-    legend: Any = alt.Legend(title=None, orient="top", offset=2, padding=0) if len(names) > 1 else None
-    color = alt.Color("run:N", scale=alt.Scale(domain=names), legend=None)
+    legend: Any = (
+        alt.Legend(title=None, orient="top", offset=2, padding=0, symbolType="stroke") if len(names) > 1 else None
+    )
+    color = alt.Color("run:N", scale=alt.Scale(domain=names), legend=legend)
     tooltip = [
         alt.Tooltip("run:N", title=t("run")),
         alt.Tooltip("step:Q", title=t("step")),
