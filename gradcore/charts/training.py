@@ -207,7 +207,14 @@ def _layer_color(names: list[str], t: Translate) -> alt.Color:
     import altair as alt
 
     legend = alt.Legend(
-        title=t("layer"), titleOrient="left", orient="top", offset=4, padding=0, columnPadding=7, symbolType="stroke"
+        title=t("layer"),
+        titleOrient="left",
+        orient="top",
+        offset=4,
+        padding=0,
+        columnPadding=7,
+        symbolType="stroke",
+        columns=len(names) if len(names) <= 5 else 4,  # on a phone
     )
     return alt.Color("layer:N", scale=alt.Scale(domain=names), legend=legend)
 
@@ -217,7 +224,7 @@ def _dash(names: list[str]) -> Any:
 
     if len(names) < 2:
         return alt.Undefined
-    legend = alt.Legend(title=None, orient="top", offset=4, padding=0, symbolType="stroke", symbolStrokeWidth=2)
+    legend = alt.Legend(title=None, orient="bottom", offset=4, padding=0, symbolType="stroke", symbolStrokeWidth=2)
     return alt.StrokeDash("run:N", scale=alt.Scale(domain=names, range=list(DASHES[: len(names)])), legend=legend)
 
 
@@ -243,7 +250,7 @@ def scalar_chart(
         ]
     title, axis = SCALARS[name]
     scale = alt.Scale(domain=[0, 1], nice=False) if name == "accuracy" else alt.Scale(zero=True)
-    y = alt.Y("size:Q", title=t(axis), scale=scale, axis=alt.Axis(tickCount=4, minExtent=40))
+    y = alt.Y("size:Q", title=t(axis), scale=scale, axis=alt.Axis(tickCount=4, minExtent=40, format=".3~g"))
     x = _step_axis(steps, 0, t)
     names = [one.name for one in shown]
     legend: Any = (
