@@ -198,8 +198,8 @@ PRESETS: dict[str, TrainPreset] = {
             "symptoms",
             "5",
             "Symptoms of an explosion",
-            "ReLU with weights N(0, 1): gradients grow from layer to layer towards the input, the loss jumps, and units "
-            "die. Below the curves: each symptom, where it shows, and its remedies.",
+            "ReLU with weights N(0, 1): gradients grow from layer to layer towards the input, the loss jumps, and "
+            "units die. Below the curves: each symptom, where it shows, and its remedies.",
             TrainQuestion(activation="relu", weights="standard", cost="cross_entropy", steps=60),
         ),
     )

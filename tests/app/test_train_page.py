@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import re
 from dataclasses import fields, replace
+from urllib.parse import parse_qsl
 
 import numpy as np
 import pytest
@@ -12,35 +13,23 @@ pytest.importorskip("streamlit")
 pytest.importorskip("sklearn")
 pytest.importorskip("torch")
 from streamlit.runtime.scriptrunner import StopException
-from streamlit.testing.v1 import AppTest
 
 from app import runner, state
-from app.parts import train_box, train_controls, train_figures, train_files, train_state
+from app.parts import train_controls, train_figures, train_state
 from gradcore.charts import training as charts
-from gradcore.charts.training_words import KINDS, course, headline, kind_of, plateau, spread
+from gradcore.charts.training_words import course, headline
 from gradcore.errors import SpecError
 from gradcore.experiments import train_question
 from gradcore.experiments.data import digits
 from gradcore.experiments.first_step import predict_first_step
 from gradcore.experiments.remedies import REMEDIES
-from gradcore.experiments.symptoms import find_symptoms
+from gradcore.experiments.symptoms import SYMPTOMS, find_symptoms
 from gradcore.experiments.train_question import PRESETS, TrainQuestion
-from gradcore.experiments.training import Run, TrainStep, compare_runs, train_all
+from gradcore.experiments.training import compare_runs, train_all
 from gradcore.experiments.training_log import TrainingLog
 from tests.app import pages
 from tests.app.pages import captions
-
-SHORT = {"train_steps": "5", "train_hidden": "2", "train_width": "8"}
-QUESTION = TrainQuestion(hidden=2, width=8, steps=5)
-
-
-def alone() -> None:
-    from app import controls
-    from app.views import train
-
-    controls.ask("train")
-    train.page()
-    controls.sidebar()
+from tests.app.train import QUESTION, SHORT, asked, everything_shown, go, kept, open_page, rows, widget
 
 
 @pytest.fixture(autouse=True)
@@ -62,37 +51,6 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict]:
 
     monkeypatch.setattr(train_figures, "_put", put)
     return found
-
-
-def open_page(**query: str) -> AppTest:
-    app = AppTest.from_function(alone, default_timeout=60)
-    for name, value in query.items():
-        app.query_params[name] = value
-    return app.run()
-
-
-def asked(app: AppTest) -> TrainQuestion:
-    return TrainQuestion(**{f.name: app.session_state[train_state.key_of(f.name)] for f in fields(TrainQuestion)})
-
-
-def widget(app: AppTest, kind: str, name: str):
-    return getattr(app, kind)(key=train_state.key_of(name))
-
-
-def go(app: AppTest):
-    return app.button(key="train_go")
-
-
-def kept(app: AppTest) -> list[Run]:
-    return list(app.session_state["train_kept"].values()) if "train_kept" in app.session_state else []
-
-
-def rows(spec: dict) -> list[dict]:
-    return [row for data in spec.get("datasets", {}).values() for row in data]
-
-
-def everything_shown(app: AppTest) -> str:
-    return captions(app) + "\n".join(one.value for one in app.markdown)
 
 
 # --- question, link, controls ---------------------------------------------------------------------------------
@@ -193,13 +151,11 @@ def test_a_short_run_shows_the_librarys_numbers(drawn: dict[str, dict]) -> None:
 
 
 def test_a_stopped_run_is_kept_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    real, calls = runner.may_stop_here, []
+    real = runner.may_stop_here
 
     def stops() -> None:
-        calls.append(1)
-        if kept_now := train_state.kept():
-            if len(next(iter(kept_now.values())).steps) == 2:
-                raise StopException
+        if (runs := train_state.kept()) and len(next(iter(runs.values())).steps) == 2:
+            raise StopException
         real()
 
     app = open_page(**SHORT)
@@ -291,120 +247,17 @@ def test_symptoms_with_a_remedy_of_one_click() -> None:
     assert "With the remedy: " in captions(app)
 
 
-# --- files ----------------------------------------------------------------------------------------------------
-
-
-def open_part(app: AppTest, name: str) -> AppTest:
-    app.session_state[f"open_train_{name}"] = True
-    return app.run()
-
-
-def upload(app: AppTest, key: str, name: str, content: bytes) -> AppTest:
-    return app.file_uploader(key=key).set_value((name, content, "application/octet-stream")).run()
-
-
-def test_a_saved_run_opens_again_until_a_control_moves() -> None:
-    spec = QUESTION.spec(digits()).replace(norm="batch", steps=8)
-    run = train_all(spec, digits())
-    run.steps = run.steps[:6]
-    app = upload(open_part(open_page(**SHORT), "record"), "train_record_file", "run.json", run.to_json().encode())
-    assert not app.exception and not app.error
-    assert pages.headline(app) == headline(run, None).text() and go(app).label == "Continue (6 of 8 steps)"
-    go(app).click().run()
-    assert not app.exception and len(kept(app)[-1].steps) == 8
-    widget(app, "number_input", "seed").set_value(9).run()
-    assert go(app).label == "Start" and "seed 9" in captions(app)
-
-
-@pytest.mark.parametrize("content", [b"{", b"[]", b'{"format": "other"}', b"\xff\xfe"])
-def test_a_bad_record_is_refused(content: bytes) -> None:
-    app = upload(open_part(open_page(**SHORT), "record"), "train_record_file", "run.json", content)
-    assert not app.exception and "allowed" in app.error[0].value and not kept(app)
-
-
-def test_a_record_that_does_not_fit_itself_is_refused() -> None:
-    run = train_all(QUESTION.spec(digits()), digits())
-    document = json.loads(run.to_json())
-    document["steps"][2]["speeds"] = [1.0]
-    with pytest.raises(SpecError):
-        train_files.checked(Run.from_json(json.dumps(document)))
-    for change in ({"planned": 2}, {"steps": run.steps[1:]}, {"steps": []}, {"data": {}}):
-        with pytest.raises(SpecError):
-            train_files.checked(replace(run, **change))
-    assert train_files.checked(run) is run
-
-
-def test_the_users_own_images() -> None:
-    table = np.column_stack([np.arange(40) % 3, np.random.default_rng(0).integers(0, 256, (40, 9))])
-    lines = "label," + ",".join(f"p{k}" for k in range(9)) + "\n" + "\n".join(",".join(map(str, r)) for r in table)
-    app = upload(open_part(open_page(**SHORT), "data"), "train_images", "mine.csv", lines.encode())
-    app.button(key="train_use").click().run()
-    assert not app.exception and not app.error and "mine.csv, 40 images of 9 pixels, 3 classes" in captions(app)
-    go(app).click().run()
-    assert kept(app)[0].spec.network.layer_widths.tolist() == [8, 8, 3] and kept(app)[0].data["pixels"] == 9
-    app.button(key="train_digits").click().run()
-    assert "64-8-8-10" in captions(app)
-
-
-def test_bad_images_are_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    app = upload(open_part(open_page(**SHORT), "data"), "train_images", "bad.gz", b"\x1f\x8bnot gzip")
-    app.button(key="train_use").click().run()
-    assert not app.exception and "bad.gz" in app.error[0].value
-    monkeypatch.setattr(train_files, "MEGABYTE", 0)
-    app.button(key="train_use").click().run()
-    assert "at most 128 MB are read" in app.error[0].value and "64-8-8-10" in captions(app)
-
-
-def test_symptoms_of_a_record_of_the_users_own() -> None:
-    app = open_part(open_page(**SHORT), "log")
-    content = "loss,grad_1,grad_2\n" + "\n".join(f"2.3,{1e-6},{1e-2}" for _ in range(20))
-    upload(app, "train_log", "mine.csv", content.encode())
-    assert not app.exception and "The loss does not improve" in everything_shown(app)
-    assert "What helps: " in captions(app)
-    upload(app, "train_log", "mine.csv", b"step,acc\n1,2\n")
-    assert "no column" in app.error[0].value
-
-
-# --- words and charts -----------------------------------------------------------------------------------------
-
-
-def made(*speeds: tuple[float, ...], accuracy: float = 0.1) -> Run:
-    run = train_all(QUESTION.spec(digits()).replace(steps=1), digits())
-    run.steps = [TrainStep(k, 0.0, 1.0, accuracy=accuracy, speeds=row) for k, row in enumerate(speeds)]
-    return run
-
-
-def test_every_kind_of_run_has_its_look_and_sentence() -> None:
-    found = {
-        "vanishes": made((1e-3, 1.0, 1.0)),
-        "explodes": made((1e3, 1.0, 1.0)),
-        "balanced": made((1.0, 2.0, 1.0)),
-        "zero": made((0.0, 1.0, 1.0)),
-        "unknown": None,
-    }
-    assert {kind: kind_of(run, None) for kind, run in found.items()} == {kind: kind for kind in found}
-    assert {*found, "stopped"} == set(KINDS) == set(train_box.LOOKS)
-    assert "1000 times slower" in str(headline(found["vanishes"], None))
-    assert "1000 times faster" in str(headline(found["explodes"], None))
-    assert "no gradient at all" in str(headline(found["zero"], None))
-    assert spread((0.1, 2.0, 9.0)) == 20.0 and spread((0.5, 1.0)) == 2.0
-    assert "the output layer" in str(headline(made((0.5, 1.0)), None))
-
-
-def test_a_smaller_ratio_on_a_plateau_is_called_no_recovery() -> None:
-    falling = [(1e-3, 1.0, 1.0), (1e-4, 1e-3, 1.0)]
-    assert "plateau" in str(plateau(made(*falling)))
-    assert plateau(made(*falling, accuracy=0.9)) is None  # it has learned
-    assert plateau(made((1e-3, 1.0, 1.0), (1e-2, 0.9, 1.0))) is None  # the last layer is as fast as before
-
-
-def test_charts_of_few_steps_and_of_long_runs() -> None:
-    run = made(*[(1e-3, 0.0, 1.0)] * 500)
-    shown = [charts.Shown("plain", run)]
-    found = rows(charts.layer_chart(charts.SPEEDS, shown, depth=3, steps=500).to_dict(validate=False))
-    assert {row["layer"] for row in found} == {"1", "out"}  # what is exactly 0 leaves a gap
-    assert len(found) == 2 * charts.MOST_POINTS and {0, 499} <= {row["step"] for row in found}
-    assert any("not in this record" in str(row.get("text")) for row in rows(charts.neuron_chart(run).to_dict()))
+def test_the_links_of_the_symptoms_show_them() -> None:
+    """Every link in the table of symptoms opens a run that has them."""
+    table = (pages.ROOT / "docs" / "experiments.md").read_text(encoding="utf-8").split("## 5. Symptoms")[1]
+    shown: dict[str, set[str]] = {}
+    for code, link in re.findall(r"^\| [^|]+ \| `(\w+)` \| `/train\??([^`]*)` \|$", table, re.MULTILINE):
+        shown.setdefault(link, set()).add(code)
+    assert set().union(*shown.values()) == set(SYMPTOMS) - {"weights_nan"}
+    for link, codes in shown.items():
+        question = train_question.from_query(dict(parse_qsl(link)))
+        run = train_all(question.spec(digits()), digits())
+        assert codes <= {symptom.code for symptom in find_symptoms(TrainingLog.from_run(run))}, link
 
 
 # --- in a browser ---------------------------------------------------------------------------------------------
