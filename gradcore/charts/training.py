@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import altair as alt
 
 MOST_POINTS = 100  # of a curve
+COLORS = 5  # of the theme
+WIDE = 1e3  # ratio of losses from which their axis is logarithmic
 BAND_SHARE = 0.022  # of the axis between the bands of two layers at step 0
 DASHES: tuple[list[int], ...] = ([1, 0], [5, 3])  # the plain run, the one with the remedy
 
@@ -104,9 +106,20 @@ def layer_chart(
     if dots:  # a line of one step cannot be seen
         mark = alt.Chart({"values": dots}).mark_point(filled=True, size=45, opacity=1, clip=True)
         layers.append(mark.encode(x=x, y=y, color=color, tooltip=tooltip))
+    if len(shown_names) > COLORS:
+        layers.append(_end_labels(rows, x, y, color))
     if bands:
         layers += _band_layers(bands, x, (y, _value_axis(quantity, values, t, "low")), color, t)
     return alt.LayerChart(layer=layers, title=t(quantity.title), height=height)
+
+
+def _end_labels(rows: list[dict[str, Any]], x: alt.X, y: alt.Y, color: alt.Color) -> alt.Chart:
+    """The layer at the end of its curve: there are more layers than colours."""
+    import altair as alt
+
+    ends = {(row["layer"], row["run"]): row for row in rows}
+    text = alt.Chart({"values": list(ends.values())}).mark_text(align="right", dx=-2, dy=-7, fontSize=LABEL_SIZE)
+    return text.encode(x=x, y=y, color=color, text="layer:N")
 
 
 def _curves(quantity: Quantity, shown: Shown, names: list[str], t: Translate) -> list[dict[str, Any]]:
@@ -214,7 +227,7 @@ def _layer_color(names: list[str], t: Translate) -> alt.Color:
         padding=0,
         columnPadding=7,
         symbolType="stroke",
-        columns=len(names) if len(names) <= 5 else 4,  # on a phone
+        columns=len(names) if len(names) <= COLORS else 4,  # on a phone
     )
     return alt.Color("layer:N", scale=alt.Scale(domain=names), legend=legend)
 
@@ -249,8 +262,15 @@ def scalar_chart(
             if math.isfinite(values[r])
         ]
     title, axis = SCALARS[name]
-    scale = alt.Scale(domain=[0, 1], nice=False) if name == "accuracy" else alt.Scale(zero=True)
-    y = alt.Y("size:Q", title=t(axis), scale=scale, axis=alt.Axis(tickCount=4, minExtent=40, format=".3~g"))
+    sizes = [row["size"] for row in rows]
+    if name == "loss" and sizes and min(sizes) > 0.0 and max(sizes) > WIDE * min(sizes):
+        for row in rows:
+            row["text"], row["size"] = f"{row['size']:.4g}", math.log10(row["size"])
+        y = _value_axis(Quantity(name, title, "loss C (log scale)"), [row["size"] for row in rows], t)
+    else:
+        for row in rows:
+            row["text"] = f"{row['size']:.4g}"
+        y = _scalar_axis(name, t)
     x = _step_axis(steps, 0, t)
     names = [one.name for one in shown]
     legend: Any = (
@@ -260,7 +280,7 @@ def scalar_chart(
     tooltip = [
         alt.Tooltip("run:N", title=t("run")),
         alt.Tooltip("step:Q", title=t("step")),
-        alt.Tooltip("size:Q", title=t(axis), format=".4g"),
+        alt.Tooltip("text:N", title=t(axis)),
     ]
     dash = alt.StrokeDash("run:N", scale=alt.Scale(domain=names, range=list(DASHES[: len(names)])), legend=legend)
     line = alt.Chart({"values": rows}).mark_line(strokeWidth=2, clip=True, aria=False)
@@ -273,6 +293,15 @@ def scalar_chart(
             .encode(x=x, y=y, color=color, tooltip=tooltip)
         )
     return alt.LayerChart(layer=layers, title=t(title), height=height)
+
+
+def _scalar_axis(name: str, t: Translate) -> alt.Y:
+    import altair as alt
+
+    scale = alt.Scale(domain=[0, 1], nice=False) if name == "accuracy" else alt.Scale(zero=True)
+    return alt.Y(
+        "size:Q", title=t(SCALARS[name][1]), scale=scale, axis=alt.Axis(tickCount=4, minExtent=40, format=".3~g")
+    )
 
 
 # --- single neurons -------------------------------------------------------------------------------------------

@@ -100,6 +100,9 @@ def course(run: Run) -> Message | None:
         "accuracy": f"{last.accuracy:.0%}",
     }
     template = "At step {step}: ratio of the two {ratio}; loss {before} → {loss}, accuracy {accuracy}."
+    if not 0.0 < ratio < math.inf:
+        del values["ratio"]
+        template = "At step {step}: a layer's gradient is exactly 0; loss {before} → {loss}, accuracy {accuracy}."
     return Message("train_course", template, values)
 
 

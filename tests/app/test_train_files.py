@@ -144,3 +144,13 @@ def test_charts_of_few_steps_and_of_long_runs() -> None:
     assert {row["layer"] for row in found} == {"1", "out"}  # what is exactly 0 leaves a gap
     assert len(found) == 2 * charts.MOST_POINTS and {0, 499} <= {row["step"] for row in found}
     assert any("not in this record" in str(row.get("text")) for row in rows(charts.neuron_chart(run).to_dict()))
+
+
+def test_an_exploding_loss_is_drawn_on_a_log_axis_and_many_layers_are_labelled() -> None:
+    run = made((1.0, 1.0, 1.0), (1.0, 1.0, 1.0))
+    run.steps[1] = replace(run.steps[1], loss=1e160)
+    found = rows(charts.scalar_chart("loss", [charts.Shown("plain", run)], steps=2).to_dict(validate=False))
+    assert [row["size"] for row in found] == pytest.approx([0.0, 160.0])
+    deep = made(*[tuple(float(k) for k in range(1, 8))] * 3)
+    drawn = charts.layer_chart(charts.SPEEDS, [charts.Shown("plain", deep)], depth=7, steps=3).to_dict(validate=False)
+    assert [layer["mark"]["type"] for layer in drawn["layer"]] == ["line", "text"]
