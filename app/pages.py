@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from app import theme
 from app.i18n import mark
-from app.views import activations, chain, explore, gates, initializers, phase_map
+from app.views import activations, chain, explore, gates, initializers, phase_map, train
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,13 @@ PAGES = (
         theme.ICONS["chain"],
         mark("A chain of single neurons: why gradients vanish or explode, factor by factor."),
         chain.page,
+    ),
+    Page(
+        "train",
+        mark("Train"),
+        theme.ICONS["train"],
+        mark("A small network while it learns: the speed of every layer, with and without a remedy."),
+        train.page,
     ),
     Page(
         "gates",

@@ -16,7 +16,7 @@ from app.i18n import spec_error_text
 from gradcore.charts import MOMENTS, STATISTICS
 from gradcore.codec import from_query_leniently, to_query
 from gradcore.errors import SpecError
-from gradcore.experiments import gates
+from gradcore.experiments import gates, train_question
 from gradcore.experiments.chain import question
 from gradcore.phase_map import scalar_of
 from gradcore.spec import Spec
@@ -27,6 +27,7 @@ SAMPLERS = ("dense", "exact")
 MAX_NETWORKS = 256
 CHAIN = question.ChainQuestion()
 GATES = gates.GatesQuestion()
+TRAIN = train_question.TrainQuestion()
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,22 @@ class Settings:
     gates_updates: int = GATES.updates
     gates_learning_rate: float = GATES.learning_rate
     gates_clip_norm: float | None = GATES.clip_norm
+    train_hidden: int = TRAIN.hidden
+    train_width: int = TRAIN.width
+    train_weights: str = TRAIN.weights
+    train_activation: str = TRAIN.activation
+    train_cost: str = TRAIN.cost
+    train_optimizer: str = TRAIN.optimizer
+    train_rate: float = TRAIN.rate
+    train_batch: str = TRAIN.batch
+    train_steps: int = TRAIN.steps
+    train_seed: int = TRAIN.seed
+    train_clip: str = TRAIN.clip
+    train_clip_limit: float = TRAIN.clip_limit
+    train_l1: float = TRAIN.l1
+    train_l2: float = TRAIN.l2
+    train_remedy: str = TRAIN.remedy
+    train_view: str = TRAIN.view
 
 
 def _whole(low: int, high: int) -> Callable[[str, str], int]:
@@ -116,6 +133,7 @@ READERS: dict[str, Callable[[str, str], Any]] = {
     "map_of": _scalar,
     **{question.PREFIX + name: reader for name, reader in question.READERS.items()},  # the page Chain's
     **{gates.PREFIX + name: reader for name, reader in gates.READERS.items()},  # the page Gates'
+    **{train_question.PREFIX + name: reader for name, reader in train_question.READERS.items()},
 }
 
 

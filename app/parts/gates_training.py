@@ -114,12 +114,12 @@ def _buttons(runs: tuple[LongRange, ...] | None, mine: Training | None) -> None:
         if mine is not None and mine.going:
             st.button(t("Stop training"), key="gates_train", icon=theme.ICONS["stop"], on_click=_stop)
         elif mine is not None and mine.runs == runs and not mine.over:
-            st.button(t("Continue training"), key="gates_train", icon=theme.ICONS["train"], on_click=_continue)
+            st.button(t("Continue training"), key="gates_train", icon=theme.ICONS["start"], on_click=_continue)
         else:
             st.button(
                 t("Start training"),
                 key="gates_train",
-                icon=theme.ICONS["train"],
+                icon=theme.ICONS["start"],
                 on_click=_start,
                 args=(runs,),
                 disabled=runs is None,

@@ -15,8 +15,8 @@ from gradcore.experiments.costs import COSTS
 from gradcore.experiments.training import Stop, TrainStep
 from gradcore.measure.blocks import Layer
 from gradcore.measure.classifier import build_classifier
-from gradcore.measure.dense import one_intra_op_thread
 from gradcore.measure.network import DTYPES
+from gradcore.measure.turns import one_intra_op_thread
 from gradcore.theory.gaussian import moments_of
 
 if TYPE_CHECKING:
