@@ -106,8 +106,8 @@ def layer_chart(
     if dots:  # a line of one step cannot be seen
         mark = alt.Chart({"values": dots}).mark_point(filled=True, size=45, opacity=1, clip=True)
         layers.append(mark.encode(x=x, y=y, color=color, tooltip=tooltip))
-    if len(shown_names) > COLORS:
-        layers.append(_end_labels(rows, x, y, color))
+    if rows and len(shown_names) > COLORS:
+        layers.append(_end_labels([row for row in rows if row["run"] == shown[0].name], x, y, color))
     if bands:
         layers += _band_layers(bands, x, (y, _value_axis(quantity, values, t, "low")), color, t)
     return alt.LayerChart(layer=layers, title=t(quantity.title), height=height)
@@ -117,7 +117,7 @@ def _end_labels(rows: list[dict[str, Any]], x: alt.X, y: alt.Y, color: alt.Color
     """The layer at the end of its curve: there are more layers than colours."""
     import altair as alt
 
-    ends = {(row["layer"], row["run"]): row for row in rows}
+    ends = {row["layer"]: row for row in rows}
     text = alt.Chart({"values": list(ends.values())}).mark_text(align="right", dx=-2, dy=-7, fontSize=LABEL_SIZE)
     return text.encode(x=x, y=y, color=color, text="layer:N")
 
