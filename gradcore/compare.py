@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 Array = np.ndarray
 BELOW_FLOAT64 = 2.0 * math.log(5e-324)  # ln of a mean square below which every float64 entry is 0
 ROUNDING = 1e-20  # a mean square this far below its neighbours is a rounded zero
+SLACK = 1e-6  # of a log: what rounding may carry a network out of a band in which many are equal
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,7 +211,7 @@ def _inside(band: tuple[Array, Array] | None, logs: Array) -> Array | None:
         return None
     held = ~(np.isnan(logs) | np.isposinf(logs))
     with np.errstate(invalid="ignore"):
-        return np.sum(held & (logs >= band[0]) & (logs <= band[1]), axis=0) / held.sum(axis=0)
+        return np.sum(held & (logs >= band[0] - SLACK) & (logs <= band[1] + SLACK), axis=0) / held.sum(axis=0)
 
 
 def _is_rounding(name: str, theirs: Array, measured: Measurement) -> Array:

@@ -59,3 +59,14 @@ def test_an_expansion_that_fails_is_flagged_where_nothing_replaces_it() -> None:
     profile = gc.predict(spec)
     assert profile.band_source == "expansion" and not profile.expansion_reliable
     assert "band_unreliable" in [note.message_id for note in profile.notes]
+
+
+def test_networks_that_are_equal_are_inside_their_own_value() -> None:
+    """Eye weights on one image: only the label is random, and most labels give the same gradient up to rounding."""
+    spec = gc.Spec(
+        depth=20, width=64, init="eye", activation="leaky_relu", input="digits", batch_size=1, loss="cross_entropy"
+    )
+    found = covered(spec, 40, seed=2)
+    low, high = found.profile.band("log_g")
+    assert low[0] == pytest.approx(gc.measure(spec, networks=1, seed=2).log_g[0, 0], abs=1e-6) or high[0] > low[0]
+    assert found.share["log_g"] > 0.9 or np.isnan(found.share["log_g"])
