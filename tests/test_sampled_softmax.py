@@ -127,7 +127,7 @@ def test_so_many_classes_that_their_sum_is_its_mean() -> None:
     rng = np.random.default_rng(2)
     logits = math.sqrt(q) * rng.standard_normal((2, units))
     population: Any = SimpleNamespace(rng=rng, coupled=False)
-    mean, square, cross = sampled_softmax._softmax(population, logits, classes)
+    mean, square, cross, _ = sampled_softmax._softmax(population, logits, classes)
     sums = {"mean": np.zeros(draws), "square": np.zeros(draws), "cross": np.zeros(draws)}
     for i in range(draws):
         p = np.exp(logits[:, rng.permutation(units)[:classes]])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from gradcore.errors import UnsupportedError
 from gradcore.measure import turns
+from gradcore.measure.statistics import LANES
 
 if TYPE_CHECKING:
     from gradcore.spec import Spec
@@ -19,7 +20,6 @@ BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
 FREE_SHARE = 0.8  # of the free memory that a measurement may take
 ENTRIES = 2**16  # of a group's matrices and of its batches: both stay in a core's cache
 MOST_IN_GROUP = 16
-LANES = 32  # numbers that torch computes together; a slice of a batch that is no multiple of it would be cut elsewhere
 NARROWEST = 8  # units below which torch multiplies a batch of matrices by another rule than one of them
 
 

@@ -52,6 +52,7 @@ def widened(t: Tensor) -> Tensor:
     return t.float() if t.dtype in (torch.bfloat16, torch.float16) else t
 
 
+LANES = 32  # numbers that torch computes together; a slice that is no multiple of it would be cut elsewhere
 SMALL = 2**14  # entries of the larger factor up to which matrices are multiplied in one batch
 
 
@@ -59,9 +60,12 @@ def product(a: Tensor, b: Tensor, add: Tensor | None = None) -> Tensor:
     """a b (G, i, k) of (G, i, j) and (G, j, k), plus ``add`` (G, 1, k).
 
     Small ones in one batched call, also where there is but one: that call and the product of two matrices may add up in
-    other orders, and a network's bits must not depend on its company. Larger ones always come alone.
+    other orders, and a network's bits must not depend on its company. What never has company, because it is large or
+    no whole number of LANES (``memory.group_size``), is multiplied as an ordinary module does it.
     """
-    if a.shape[2] * max(a.shape[1], b.shape[2]) <= SMALL:
+    rows, inner, columns = a.shape[1], a.shape[2], b.shape[2]
+    whole = rows * inner % LANES == 0 and inner * columns % LANES == 0
+    if whole and inner * max(rows, columns) <= SMALL:
         return torch.bmm(a, b) if add is None else torch.baddbmm(add, a, b)
     if len(a) > 1:
         parts = [product(a[g : g + 1], b[g : g + 1], None if add is None else add[g : g + 1]) for g in range(len(a))]

@@ -102,7 +102,7 @@ class BatchNormField(MeanField):
     def _unit_at(self, log_q: float, log_lambda: float) -> BatchUnit:
         """The unit at ln q and ln(E z_a^2 - E z_a z_b)."""
         if self.after:
-            return sampled_unit(self.spec, round(max(log_q, DEAD), 5), round(max(log_lambda, DEAD), 5))
+            return sampled_unit(self.spec, round(max(log_q, DEAD), 5), round(log_lambda, 5))
         return normalized_unit(self._sphere, self.spec.norm_eps, max(log_lambda, DEAD))
 
     @property
