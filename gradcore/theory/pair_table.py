@@ -55,12 +55,11 @@ T_ORDERS = np.arange(NODES)
 
 
 @lru_cache(maxsize=1)
-def _nodes() -> tuple[Array, Array, Array, Array]:
-    """Chebyshev points of ln q and of theta on [-1, 1] (theta's with both ends), and the matrices to their series."""
+def _nodes() -> tuple[Array, Array, Array]:
+    """Chebyshev points of ln q and of theta on [-1, 1] (theta's with both ends), and ln q's matrix to its series."""
     chebyshev = np.polynomial.chebyshev
-    x, t = chebyshev.chebpts1(Q_NODES), chebyshev.chebpts2(NODES)
-    to_q, to_t = (np.linalg.inv(chebyshev.chebvander(p, p.size - 1)) for p in (x, t))
-    return x, t, to_q, to_t
+    x = chebyshev.chebpts1(Q_NODES)
+    return x, chebyshev.chebpts2(NODES), np.linalg.inv(chebyshev.chebvander(x, Q_NODES - 1))
 
 
 class PairTable:
@@ -133,10 +132,12 @@ class PairTable:
         return self._blocks[key]
 
     def _filled(self, cell: int, panel: int, group: Functions) -> list[Array]:
-        x, t, to_q, to_t = _nodes()
+        x, t, to_q = _nodes()
         first = HALF_PI * 0.5 ** self.steps(cell)
         low, high = (0.0, first) if panel == 0 else (first * 2.0 ** (panel - 1), first * 2.0**panel)
-        theta = low + 0.5 * (high - low) * (t + 1.0)
+        # a correlation near 1 keeps few digits of theta: what it stands for is where it was evaluated
+        theta = np.arccos(np.cos(low + 0.5 * (high - low) * (t + 1.0)))
+        to_t = np.linalg.inv(np.polynomial.chebyshev.chebvander(2.0 * (theta - low) / (high - low) - 1.0, NODES - 1))
         if self._single(cell):
             log_q = np.array([{FAR_LOW: FAR_LOW_AT, FAR_HIGH: FAR_HIGH_AT}.get(cell, 0.0)])
         else:
