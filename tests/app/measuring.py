@@ -66,10 +66,10 @@ def cpu_share(pid: int, seconds: float) -> float:
     return (cpu_seconds(pid) - used) / (time.monotonic() - began)
 
 
-def seconds_until_quiet(pid: int, busy: float, patience: float = 30.0) -> float:
-    """Seconds from now until a process computes less than a fifth of ``busy``, its share while measuring."""
+def seconds_until_quiet(pid: int, busy: float, patience: float = 30.0, *, lasting: float = 0.2) -> float:
+    """Seconds until a process computes less than a fifth of ``busy``, its share while measuring, for ``lasting`` s."""
     began = time.monotonic()
-    while cpu_share(pid, 0.2) > 0.2 * busy:
+    while cpu_share(pid, lasting) > 0.2 * busy:
         if time.monotonic() - began > patience:
             return float("inf")
     return time.monotonic() - began

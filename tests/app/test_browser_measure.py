@@ -51,7 +51,7 @@ def test_cancel_takes_effect_at_once(chromium, server: str) -> None:
         print("... until the server is quiet, s:", [round(pause, 1) for pause in pauses])
         assert statistics.median(latencies) <= 1.0, latencies
         assert max(latencies) <= 3.0, latencies
-        assert max(pauses) <= 4.0, pauses  # the network in progress would have taken 8 s more
+        assert max(pauses) <= 6.0, pauses  # what was asked would have taken two minutes more
         assert visit.page.get_by_role("button", name="Measure 12 networks").count() == 1  # and was not kept
         assert visit.complaints == []
 
@@ -81,8 +81,8 @@ def test_a_changed_control_stops_a_stale_measurement(chromium, server: str) -> N
         visit.page.get_by_role("option", name="erf", exact=True).click()
         visit.page.get_by_role("button", name="Measure 12 networks").wait_for()
         visit.page.wait_for_url("**activation=erf**")
-        assert seconds_until_quiet(pid, busy) <= 4.0
-        assert cpu_share(pid, 2.0) < 0.2 * busy  # neither the old question is measured nor the new one
+        # Neither the old question is measured nor the new one, each of which takes two minutes; the page is drawn.
+        assert seconds_until_quiet(pid, busy, lasting=2.0) <= 12.0
         assert visit.page.get_by_role("button", name=CANCEL).count() == 0
 
 
@@ -92,7 +92,6 @@ def test_closing_the_tab_stops_the_work(chromium, server: str) -> None:
         start(visit.page)
         busy = cpu_share(pid, 1.5)
         visit.page.close()
-        pause = seconds_until_quiet(pid, busy)
-        print(f"quiet {pause:.1f} s after the tab was closed")
-        assert pause <= 3.0
-        assert cpu_share(pid, 2.0) < 0.2 * busy
+        pause = seconds_until_quiet(pid, busy, lasting=2.0)
+        print(f"quiet for two seconds {pause:.1f} s after the tab was closed")
+        assert pause <= 6.0
