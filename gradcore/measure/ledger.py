@@ -8,6 +8,7 @@ at once if the ledger is ``careful``, else ``rows`` is None at the end and the g
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,17 +29,53 @@ norm = torch.linalg.vector_norm
 
 
 ROW = 4096  # entries that are summed one after another in the networks' own precision: an error of 1e-6 in float32
+WAITING, MOST_WAITING = 2**18, 8  # entries that wait in a queue, which stay in a core's cache, and layers
 
 
 def _norms(t: Tensor, out: Tensor) -> None:
-    """The root of the sum of squares of each slice (G, i, j), by rows that are joined where they are short."""
-    rows = t.shape[1]
-    while rows % 2 == 0 and 2 * (t.shape[1] // rows) * t.shape[2] <= ROW:
-        rows //= 2
-    if rows == 1:
-        norm(t.flatten(1), dim=1, out=out)
+    """The root of the sum of squares of each slice (..., i, j), by rows that are joined where they are short."""
+    rows, columns = t.shape[-2:]
+    joined = rows
+    while joined % 2 == 0 and 2 * (rows // joined) * columns <= ROW:
+        joined //= 2
+    if joined == 1:
+        norm(t.flatten(-2), dim=-1, out=out)
     else:
-        norm(norm(t.reshape(len(t), rows, -1), dim=2), dim=1, out=out)
+        norm(norm(t.reshape(*t.shape[:-2], joined, -1), dim=-1), dim=-1, out=out)
+
+
+class _Queue:
+    """Adjacent layers of one kind whose tensors have the same shapes, until there are ``most``: then ``write`` gets
+    their rows of the ledger and their tensors, (k, G, ...) each. One call of torch for several layers takes hardly
+    longer than for one, and threads that call it wait for each other."""
+
+    def __init__(self, most: int, write: Callable[..., None]) -> None:
+        self._most, self._write = most, write
+        self._layers: list[int] = []
+        self._tensors: list[tuple[Tensor, ...]] = []
+        self._kind: tuple[object, ...] = ()
+
+    def put(self, layer: int, *tensors: Tensor, by: bool = False) -> None:
+        """One more layer, each beside the one before; ``by`` belongs to its kind."""
+        kind = (by, *(t.shape for t in tensors))
+        if kind != self._kind:
+            self.flush()
+            self._kind = kind
+        self._layers.append(layer)
+        self._tensors.append(tensors)
+        if len(self._layers) == self._most:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write down what waits."""
+        if not self._layers:
+            return
+        layers, tensors = self._layers, self._tensors
+        if layers[-1] < layers[0]:
+            layers, tensors = layers[::-1], tensors[::-1]
+        self._layers, self._tensors = [], []
+        whole = [torch.stack(parts) if len(parts) > 1 else parts[0].unsqueeze(0) for parts in zip(*tensors)]
+        self._write(slice(layers[0], layers[-1] + 1), *whole)
 
 
 class Ledger:
@@ -55,6 +92,8 @@ class Ledger:
         self._few = few[:, None]  # where two Gram matrices are fewer numbers than the weight gradient
         self._by_grams: list[bool] = few.tolist()
         self._weights = spec.layer_widths.astype(float)[:, None] * spec.fan_ins.astype(float)[:, None]
+        largest = np.maximum(batch * np.maximum(spec.layer_widths, spec.fan_ins), ~few * self._weights[:, 0])
+        self._most = max(1, min(MOST_WAITING, int(WAITING // (size * largest.max()))))
         self._flags = torch.empty(0)
         names = ("z", "x", "delta", "flags", "sums", "alive", "dw", "db", "trace_x", "trace_d")
         self._all = {name: torch.zeros(spec.depth, size, dtype=kind, device=device) for name in names}
@@ -72,26 +111,33 @@ class Ledger:
         self._log_g = np.full((depth, networks), math.nan)
         self._factor = np.full(depth, math.nan)  # ln of the square of what else multiplies them at the weights
         self._ended = np.full(networks, -1)  # the layer at and below which nothing is a number
+        most = 1 if careful else self._most
+        self._signals, self._slopes = _Queue(most, self._write_signals), _Queue(most, self._write_slopes)
+        self._sent = _Queue(most, self._write_gradients)
 
     # --- forwards ---------------------------------------------------------------------------------------------
 
     def forward(self, layer: int, x: Tensor, z: Tensor) -> None:
         """Layer ``layer`` has made z of x."""
-        now = self._now
-        x, z = statistics.widened(x), statistics.widened(z)
-        _norms(z, now["z"][layer])
-        _norms(x, now["x"][layer])
-        norm(z.sum(dim=1), dim=1, out=now["sums"][layer])
+        self._signals.put(layer, statistics.widened(x), statistics.widened(z), by=self._by_grams[layer])
+
+    def _write_signals(self, layers: slice, x: Tensor, z: Tensor) -> None:
+        now, first = self._now, layers.start
+        _norms(z, now["z"][layers])
+        _norms(x, now["x"][layers])
+        norm(z.sum(dim=2), dim=2, out=now["sums"][layers])
         if self._careful:
-            for g, mean in enumerate(self._means("z", layer, z)):
+            for g, mean in enumerate(self._means("z", first, z[0])):
                 if not self._range.low < mean < self._range.high:
-                    self._fixed["log_q", layer, g] = statistics.log_mean_square(z[g])
-                    self._fixed["correlation", layer, g] = statistics.correlation(z[g])
-            x = self._tamed(layer, x)
-        self._x[layer] = x
-        if self._by_grams[layer]:
-            self._grams[layer] = gram = statistics.product(x, x.mT)
-            torch.sum(gram.diagonal(dim1=1, dim2=2), dim=1, out=now["trace_x"][layer])
+                    self._fixed["log_q", first, g] = statistics.log_mean_square(z[0, g])
+                    self._fixed["correlation", first, g] = statistics.correlation(z[0, g])
+            x = self._tamed(first, x[0]).unsqueeze(0)
+        self._x[layers] = x.unbind()
+        if self._by_grams[first]:
+            own = x.flatten(0, 1)
+            gram = statistics.product(own, own.mT).unflatten(0, x.shape[:2])
+            self._grams[layers] = gram.unbind()
+            torch.sum(gram.diagonal(dim1=2, dim2=3), dim=2, out=now["trace_x"][layers])
 
     def _tamed(self, layer: int, x: Tensor) -> Tensor:
         logs = []
@@ -107,12 +153,15 @@ class Ledger:
 
     def shares(self, layer: int, slope: Tensor, small: float) -> None:
         """The activation has slopes of these sizes; below ``small`` is saturated, 0 on the whole batch is dead."""
-        slope = statistics.widened(slope)
-        norm(slope.sum(dim=1), 0, dim=1, out=self._now["alive"][layer])
+        self._small = small
+        self._slopes.put(layer, statistics.widened(slope))
+
+    def _write_slopes(self, layers: slice, slope: Tensor) -> None:
+        norm(slope.sum(dim=2), 0, dim=2, out=self._now["alive"][layers])
         if self._flags.shape != slope.shape:
             self._flags = torch.empty_like(slope)
-        torch.lt(slope, small, out=self._flags)  # quicker than as bool
-        torch.sum(self._flags.flatten(1), dim=1, out=self._now["flags"][layer])
+        torch.lt(slope, self._small, out=self._flags)  # quicker than as bool
+        torch.sum(self._flags.flatten(2), dim=2, out=self._now["flags"][layers])
 
     # --- backwards --------------------------------------------------------------------------------------------
 
@@ -139,25 +188,38 @@ class Ledger:
 
     def parameters(self, layer: int, sent: Tensor, factor: float) -> None:
         """The cotangent of W x + b is ``factor`` times ``sent``."""
+        self._signals.flush()
         self._factor[layer] = 2.0 * math.log(abs(factor)) if factor else -math.inf
-        now, sent, x, gram = self._now, statistics.widened(sent), self._x[layer], self._grams[layer]
+        x, gram = self._x[layer], self._grams[layer]
         assert x is not None
         self._x[layer] = self._grams[layer] = None
-        sums = sent.sum(dim=1)
-        norm(sums, dim=1, out=now["db"][layer])
-        if gram is None:
-            _norms(statistics.product(sent.mT, x), now["dw"][layer])
+        needed = [] if gram is None else [gram]
+        if gram is None or self._careful:
+            needed.insert(0, x)
+        self._sent.put(layer, statistics.widened(sent), *needed, by=gram is not None)
+
+    def _write_gradients(self, layers: slice, sent: Tensor, *rest: Tensor) -> None:
+        now, first = self._now, layers.start
+        sums = sent.sum(dim=2)
+        norm(sums, dim=2, out=now["db"][layers])
+        flat = sent.flatten(0, 1)
+        if self._by_grams[first]:
+            own = statistics.product(flat, flat.mT).unflatten(0, sent.shape[:2])
+            torch.sum(own.diagonal(dim1=2, dim2=3), dim=2, out=now["trace_d"][layers])
+            torch.sum(own.mul_(rest[-1]).flatten(2), dim=2, out=now["dw"][layers])
         else:
-            own = statistics.product(sent, sent.mT)
-            torch.sum(own.diagonal(dim1=1, dim2=2), dim=1, out=now["trace_d"][layer])
-            torch.sum(own.mul_(gram).flatten(1), dim=1, out=now["dw"][layer])
+            gradient = statistics.product(flat.mT, rest[0].flatten(0, 1))
+            _norms(gradient.unflatten(0, sent.shape[:2]), now["dw"][layers])
         if self._careful:
-            here = slice(layer, layer + 1)
-            for g, (whole, mean) in enumerate(zip(self._whole_dw(here)[0], self._mean_db(here)[0], strict=True)):
-                if not whole:
-                    self._fixed["log_dw", layer, g] = statistics.log_product(sent[g], x[g])
-                if not self._range.low < mean < self._range.high:
-                    self._fixed["log_db", layer, g] = statistics.log_mean_square(sums[g])
+            self._repair(layers, sent[0], rest[0][0], sums[0])
+
+    def _repair(self, here: slice, sent: Tensor, x: Tensor, sums: Tensor) -> None:
+        layer = here.start
+        for g, (whole, mean) in enumerate(zip(self._whole_dw(here)[0], self._mean_db(here)[0], strict=True)):
+            if not whole:
+                self._fixed["log_dw", layer, g] = statistics.log_product(sent[g], x[g])
+            if not self._range.low < mean < self._range.high:
+                self._fixed["log_db", layer, g] = statistics.log_mean_square(sums[g])
 
     # --- the numbers ------------------------------------------------------------------------------------------
 
@@ -187,6 +249,8 @@ class Ledger:
 
     def rows(self) -> dict[str, Array] | None:
         """Every statistic, (G, L) each, or None where a quick sum did not hold and the ledger was not careful."""
+        for queue in (self._signals, self._slopes, self._sent):
+            queue.flush()
         if not self._careful and (self._ended >= 0).any():
             return None
         widths, b = self._spec.layer_widths.astype(float)[:, None], float(self._spec.batch_size)

@@ -68,8 +68,11 @@ def product(a: Tensor, b: Tensor, add: Tensor | None = None) -> Tensor:
     if whole and inner * max(rows, columns) <= SMALL:
         return torch.bmm(a, b) if add is None else torch.baddbmm(add, a, b)
     if len(a) > 1:
-        parts = [product(a[g : g + 1], b[g : g + 1], None if add is None else add[g : g + 1]) for g in range(len(a))]
-        return torch.cat(parts)
+        out = a.new_empty(len(a), rows, columns)
+        rest = [()] * len(a) if add is None else [(own[0],) for own in add.unbind()]
+        for one, left, right, more in zip(out.unbind(), a.unbind(), b.unbind(), rest, strict=True):
+            torch.addmm(*more, left, right, out=one) if more else torch.mm(left, right, out=one)
+        return out
     return (torch.mm(a[0], b[0]) if add is None else torch.addmm(add[0, 0], a[0], b[0])).unsqueeze(0)
 
 
