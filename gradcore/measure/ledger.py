@@ -49,8 +49,14 @@ class _Queue:
     their rows of the ledger and their tensors, (k, G, ...) each. One call of torch for several layers takes hardly
     longer than for one, and threads that call it wait for each other."""
 
-    def __init__(self, most: int, write: Callable[..., None]) -> None:
-        self._most, self._write = most, write
+    def __init__(self, write: Callable[..., None]) -> None:
+        self._write = write
+        self._memory: dict[object, Tensor] = {}  # used again: taking new pages takes longer than copying into them
+        self.open(1)
+
+    def open(self, most: int) -> None:
+        """Begin, with nothing waiting."""
+        self._most = most
         self._layers: list[int] = []
         self._tensors: list[tuple[Tensor, ...]] = []
         self._kind: tuple[object, ...] = ()
@@ -74,8 +80,17 @@ class _Queue:
         if layers[-1] < layers[0]:
             layers, tensors = layers[::-1], tensors[::-1]
         self._layers, self._tensors = [], []
-        whole = [torch.stack(parts) if len(parts) > 1 else parts[0].unsqueeze(0) for parts in zip(*tensors)]
+        whole = [self._joined(place, parts) for place, parts in enumerate(zip(*tensors, strict=True))]
         self._write(slice(layers[0], layers[-1] + 1), *whole)
+
+    def _joined(self, place: int, parts: tuple[Tensor, ...]) -> Tensor:
+        """(k, G, ...), to be used before the next ones are joined."""
+        if len(parts) == 1:
+            return parts[0].unsqueeze(0)
+        key = (place, len(parts), parts[0].shape)
+        if key not in self._memory:
+            self._memory[key] = parts[0].new_empty(len(parts), *parts[0].shape)
+        return torch.stack(parts, out=self._memory[key])
 
 
 class Ledger:
@@ -95,6 +110,8 @@ class Ledger:
         largest = np.maximum(batch * np.maximum(spec.layer_widths, spec.fan_ins), ~few * self._weights[:, 0])
         self._most = max(1, min(MOST_WAITING, int(WAITING // (size * largest.max()))))
         self._flags = torch.empty(0)
+        self._signals, self._slopes = _Queue(self._write_signals), _Queue(self._write_slopes)
+        self._sent = _Queue(self._write_gradients)
         names = ("z", "x", "delta", "flags", "sums", "alive", "dw", "db", "trace_x", "trace_d")
         self._all = {name: torch.zeros(spec.depth, size, dtype=kind, device=device) for name in names}
 
@@ -111,15 +128,17 @@ class Ledger:
         self._log_g = np.full((depth, networks), math.nan)
         self._factor = np.full(depth, math.nan)  # ln of the square of what else multiplies them at the weights
         self._ended = np.full(networks, -1)  # the layer at and below which nothing is a number
-        most = 1 if careful else self._most
-        self._signals, self._slopes = _Queue(most, self._write_signals), _Queue(most, self._write_slopes)
-        self._sent = _Queue(most, self._write_gradients)
+        for queue in (self._signals, self._slopes, self._sent):
+            queue.open(1 if careful else self._most)
 
     # --- forwards ---------------------------------------------------------------------------------------------
 
     def forward(self, layer: int, x: Tensor, z: Tensor) -> None:
         """Layer ``layer`` has made z of x."""
-        self._signals.put(layer, statistics.widened(x), statistics.widened(z), by=self._by_grams[layer])
+        x = statistics.widened(x)
+        if self._careful or not self._by_grams[layer]:
+            self._x[layer] = x
+        self._signals.put(layer, x, statistics.widened(z), by=self._by_grams[layer])
 
     def _write_signals(self, layers: slice, x: Tensor, z: Tensor) -> None:
         now, first = self._now, layers.start
@@ -131,8 +150,8 @@ class Ledger:
                 if not self._range.low < mean < self._range.high:
                     self._fixed["log_q", first, g] = statistics.log_mean_square(z[0, g])
                     self._fixed["correlation", first, g] = statistics.correlation(z[0, g])
-            x = self._tamed(first, x[0]).unsqueeze(0)
-        self._x[layers] = x.unbind()
+            self._x[first] = tamed = self._tamed(first, x[0])
+            x = tamed.unsqueeze(0)
         if self._by_grams[first]:
             own = x.flatten(0, 1)
             gram = statistics.product(own, own.mT).unflatten(0, x.shape[:2])
@@ -190,13 +209,9 @@ class Ledger:
         """The cotangent of W x + b is ``factor`` times ``sent``."""
         self._signals.flush()
         self._factor[layer] = 2.0 * math.log(abs(factor)) if factor else -math.inf
-        x, gram = self._x[layer], self._grams[layer]
-        assert x is not None
+        kept = [t for t in (self._x[layer], self._grams[layer]) if t is not None]
         self._x[layer] = self._grams[layer] = None
-        needed = [] if gram is None else [gram]
-        if gram is None or self._careful:
-            needed.insert(0, x)
-        self._sent.put(layer, statistics.widened(sent), *needed, by=gram is not None)
+        self._sent.put(layer, statistics.widened(sent), *kept, by=self._by_grams[layer])
 
     def _write_gradients(self, layers: slice, sent: Tensor, *rest: Tensor) -> None:
         now, first = self._now, layers.start

@@ -40,16 +40,17 @@ def memory(
     """Peak bytes that measuring these networks takes beyond what the process has: estimated, not measured.
 
     Per network in progress (``threads``, default the cores, times the group that is batched): the weights of layers
-    2..L (sum n_l n_(l-1) entries, with ``keep``) and one more matrix as drawn, inputs and slopes of every layer
-    (B (n_(l-1) + n_l)), Gram matrices (B^2) of the layers whose weight gradient they give, else one gradient, and what
-    passes within a layer (8 B max n). Within 30% of the peak where that is 50 MB or more.
+    2..L (sum n_l n_(l-1) entries, with ``keep``) and one more matrix as drawn, the slopes of every layer (B n_l), Gram
+    matrices (B^2) of the layers whose weight gradient they give, of the others their inputs (B n_(l-1)) and one
+    gradient, and what passes within a layer (8 B max n). Within 30% of the peak where that is 50 MB or more; networks
+    whose sums leave the range of the dtype keep all inputs.
     """
     threads = turns.CORES if threads is None else threads
     group = group_size(spec, networks, threads)
     return min(threads, -(-networks // group)) * group * _one_network(spec, dtype, keep)
 
 
-def _one_network(spec: Spec, dtype: str, keep: bool) -> float:
+def _one_network(spec: Spec, dtype: str, keep: bool, inputs: bool = False) -> float:
     size, drawn = BYTES[dtype], max(BYTES[dtype], 4)
     batch, widths, fans = spec.batch_size, spec.layer_widths.astype(float), spec.fan_ins.astype(float)
     weights = widths * fans
@@ -58,7 +59,8 @@ def _one_network(spec: Spec, dtype: str, keep: bool) -> float:
     # kept float64 and float32 matrices are drawn where they stay, the first layer's beside them
     total += drawn * float(weights[:1].max() if keep and size == drawn else weights.max())
     total += float(weights.max()) * 4.0 if size < 4 else 0.0  # multiplied in float32
-    total += size * batch * float(fans.sum() + widths.sum()) + drawn * batch**2 * float(few.sum())
+    held = fans.sum() if inputs else fans[~few].sum()
+    total += size * batch * float(held + widths.sum()) + drawn * batch**2 * float(few.sum())
     if spec.norm != "none":
         total += size * batch * float(widths.sum())  # what the norm's own backward pass reads
     if not few.all():
@@ -89,7 +91,7 @@ def plan(spec: Spec, networks: int, dtype: str, device: str) -> Plan:
     free, needed = available(), 0.0
     sizes = sorted({batched, 1}, reverse=True)
     for keep, threads, group in itertools.product((True, False), range(most, 0, -1), sizes):
-        needed = threads * group * _one_network(spec, dtype, keep)
+        needed = threads * group * _one_network(spec, dtype, keep, inputs=True)
         if device != "cpu" or free is None or needed <= FREE_SHARE * free:
             return Plan(group, threads, keep, needed)
     raise UnsupportedError(

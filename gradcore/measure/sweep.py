@@ -83,7 +83,8 @@ class Machine:
 
 
 class _Unit:
-    """phi(norm(.)) or norm(phi(.)) on a batch (G, B, n): its value, the slope of phi, and J^T of the whole."""
+    """phi(norm(.)) or norm(phi(.)) on a batch (G, B, n): its value, which ``take`` does not keep, the slope of phi, and
+    J^T of the whole."""
 
     def __init__(self, machine: Machine, z: Tensor, normed: bool) -> None:
         norm = machine.norm(z.shape[-1]) if normed else None
@@ -92,9 +93,15 @@ class _Unit:
         self._image: Tensor | None = None
         if norm is None or self._after:
             value, self.slope = _differentiated(machine, z)
-            self.value = value if norm is None else self._normalized(norm, value)
+            self._value: Tensor | None = value if norm is None else self._normalized(norm, value)
         else:
-            self.value, self.slope = _differentiated(machine, self._normalized(norm, z))
+            self._value, self.slope = _differentiated(machine, self._normalized(norm, z))
+
+    def take(self) -> Tensor:
+        """The value, once."""
+        value, self._value = self._value, None
+        assert value is not None
+        return value
 
     def _normalized(self, norm: nn.Module, z: Tensor) -> Tensor:
         """Its graph is kept for the way back. torch's batch norm takes one network at a time."""
@@ -153,7 +160,7 @@ class _Sweep:
     def unit(self, index: int, z: Tensor) -> Tensor:
         """Unit l = index + 1 on ``z``."""
         self.units[index] = unit = self._differentiate(index if self.block.acts_below else index + 1, z)
-        return unit.value
+        return unit.take()
 
     def linear(self, index: int, x: Tensor) -> Tensor:
         """W x + b of layer ``index``; half precisions are summed in float32 as torch sums them."""
