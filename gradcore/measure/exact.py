@@ -42,7 +42,7 @@ CANCELLED = 1e-6  # share of a Gram matrix's trace below which its sum is taken 
 PASSES = 2  # over the layers: forward and backward
 ROOM = 8  # powers of two that a signal or cotangent may be away from size 1 before it is rescaled
 REGISTERS = 32  # floats: two of the widest vector registers, which torch fills at a time
-SIDE_BY_SIDE, MOST_TOGETHER = 2**16, 16  # entries of a layer over networks side by side, and networks, at most
+SIDE_BY_SIDE, MOST_TOGETHER = 2**17, 16  # entries of a layer over networks side by side, and networks, at most
 LARGE, OFTEN = 2**18, 16  # entries of a layer from which, and layers after which, freed memory is handed back
 THREADED = 4096  # entries of a layer from which two threads are faster than one
 
@@ -215,11 +215,13 @@ def _together(spec: Spec, dtype: str, device: str) -> int:
 
 
 def _split(spec: Spec, dtype: str, device: str, networks: int) -> tuple[int, int]:
-    """(networks side by side, threads): as many threads as cores, and what memory allows."""
+    """(networks side by side, threads): as many threads as cores and what memory allows; no thread without work."""
     together = _together(spec, dtype, device)
-    threads = min(turns.CORES if device == "cpu" else 1, -(-networks // together))
+    threads = min(turns.CORES if device == "cpu" else 1, networks)
     if spec.batch_size * float(np.mean(spec.layer_widths)) * min(together, networks) < THREADED:
         threads = 1
+    together = min(together, -(-networks // threads))
+    threads = min(threads, -(-networks // together))
     known = room.available()
     free = math.inf if known is None else room.FREE_SHARE * known
     while together * threads > 1 and memory(spec, dtype, together * threads) > free:
