@@ -18,7 +18,7 @@ from gradcore.codec import from_query_leniently, to_query
 from gradcore.errors import SpecError
 from gradcore.experiments import gates, train_question
 from gradcore.experiments.chain import question
-from gradcore.phase_map import scalar_of
+from gradcore.phases import scalar_of
 from gradcore.spec import Spec
 from gradcore.theory.axes import AXES
 

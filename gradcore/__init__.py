@@ -9,24 +9,29 @@
 Importing the package loads NumPy alone; torch, SciPy and pandas are loaded where they are first needed.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 import gradcore.measure  # noqa: F401  the room, before its name becomes the function
-from gradcore.cell_spec import CellSpec
 from gradcore.codec import from_json, from_query, to_json, to_query
 from gradcore.compare import Comparison, compare
 from gradcore.errors import GradcoreError, SpecError, UnsupportedError
-from gradcore.guide.gains import Gain, gain_table
 from gradcore.measurement import Measurement, measure
-from gradcore.phase_map import PhaseMap, phase_map
 from gradcore.profile import Note, Profile, predict
-from gradcore.recurrent import CellMeasurement, CellProfile, measure_cell, predict_cell
-from gradcore.singular import singular_values
 from gradcore.spec import Spec
-from gradcore.theory.correlation_map import CorrelationMap, correlation_map
 from gradcore.theory.critical import CriticalPoint, auto_gain, critical_gain, critical_points, exact_gain
-from gradcore.theory.critical_line import CriticalLine, critical_line
-from gradcore.theory.fixed_points import FixedPoint, fixed_points
-from gradcore.theory.jacobian import Jacobian, jacobian
-from gradcore.verdict import Fix, Verdict, diagnose
+
+if TYPE_CHECKING:
+    from gradcore.cell_spec import CellSpec
+    from gradcore.guide.gains import Gain, gain_table
+    from gradcore.phases import PhaseMap, phase_map
+    from gradcore.recurrent import CellMeasurement, CellProfile, measure_cell, predict_cell
+    from gradcore.singular import singular_values
+    from gradcore.theory.correlation_map import CorrelationMap, correlation_map
+    from gradcore.theory.critical_line import CriticalLine, critical_line
+    from gradcore.theory.fixed_points import FixedPoint, fixed_points
+    from gradcore.theory.jacobian import Jacobian, jacobian
+    from gradcore.verdict import Fix, Verdict, diagnose
 
 __version__ = "0.1.0"
 
@@ -73,3 +78,29 @@ __all__ = [
     "to_json",
     "to_query",
 ]
+
+_LATER = {  # loaded when first asked for: the import costs what predicting a network needs
+    "cell_spec": ("CellSpec",),
+    "guide.gains": ("Gain", "gain_table"),
+    "phases": ("PhaseMap", "phase_map"),
+    "recurrent": ("CellMeasurement", "CellProfile", "measure_cell", "predict_cell"),
+    "singular": ("singular_values",),
+    "theory.correlation_map": ("CorrelationMap", "correlation_map"),
+    "theory.critical_line": ("CriticalLine", "critical_line"),
+    "theory.fixed_points": ("FixedPoint", "fixed_points"),
+    "theory.jacobian": ("Jacobian", "jacobian"),
+    "verdict": ("Fix", "Verdict", "diagnose"),
+}
+_HOME = {name: module for module, names in _LATER.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """The public names of ``_LATER``."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

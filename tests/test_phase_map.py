@@ -11,7 +11,7 @@ import gradcore as gc
 from gradcore import charts
 from gradcore.activations import ACTIVATIONS, negative_slope_of
 from gradcore.fields import FIELDS
-from gradcore.phase_map import FAST, SCALARS, is_quick, scalar_of
+from gradcore.phases import FAST, SCALARS, is_quick, scalar_of
 from gradcore.theory.axes import AXES, RANGES, axis_values, place_of, with_values
 from gradcore.theory.gaussian import LOG_HIGH, LOG_LOW, moments_of
 from gradcore.theory.moment_table import COLUMNS, ELASTICITY, LOG_SECOND, LOG_SLOPE, SECOND, MomentTable

@@ -16,12 +16,12 @@ from app.parts.words import network_text
 from gradcore import charts
 from gradcore.codec import to_query
 from gradcore.errors import SpecError, UnsupportedError
-from gradcore.phase_map import SCALARS, is_quick, scalar_of
+from gradcore.phases import SCALARS, is_quick, scalar_of
 from gradcore.theory.axes import AXES, axis_values
 
 if TYPE_CHECKING:
     from app.state import Settings
-    from gradcore.phase_map import PhaseMap
+    from gradcore.phases import PhaseMap
     from gradcore.spec import Spec
 
 MAP_HEIGHT = 470

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradcore.charts.axes import value_ticks
-from gradcore.phase_map import PhaseMap, Scalar
+from gradcore.phases import PhaseMap, Scalar
 from gradcore.theory.axes import LOGARITHMIC
 from gradcore.words import LN10, Translate, english
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from gradcore.charts.phase import axis_name, axis_title, diverges, shown_values, value_title
 from gradcore.errors import GradcoreError
-from gradcore.phase_map import PhaseMap
+from gradcore.phases import PhaseMap
 from gradcore.profile import predict
 from gradcore.theory.critical_curve import MESSAGES
 from gradcore.words import Translate, english, factor_text, number_text
