@@ -297,11 +297,11 @@ def sampled_unit(spec: Spec, log_q: float, log_lambda: float) -> BatchUnit:
     lam = math.exp(log_lambda)
     typical = float(np.median(var))
     if typical > 1e3 * eps and lam > 0:
-        linear = z - z.mean(axis=1, keepdims=True)
-        linear_var = np.mean(linear**2, axis=1, keepdims=True)
+        linear_var = np.mean(apart**2, axis=1, keepdims=True)  # of the activation's argument
+        linear_trace, linear_off = _projected(np.ones_like(z), apart / np.sqrt(linear_var), 1.0, linear_var)
         known = (b - 2) / ((b - 3) * lam)
-        trace = trace - _projected(np.ones_like(z), linear / np.sqrt(linear_var), 1.0, linear_var)[0] + known
-        off = off - _projected(np.ones_like(z), linear / np.sqrt(linear_var), 1.0, linear_var)[1] - known / (b - 1)
+        trace = trace - linear_trace + known
+        off = off - linear_off - known / (b - 1)
     gamma2, kept = spec.norm_gamma**2, float(v.mean())
     log_gamma2 = 2.0 * log_of(abs(spec.norm_gamma))  # gamma^2 may be too small for a float
     log_kept = log_of(kept) + beyond
