@@ -42,7 +42,8 @@ def figure_chart(figure: Figure, *, height: int = 300, t: Translate = english) -
         layers.append(mark.encode(x=x))
     if dots:
         layers += _measured(dots, x, y, color, t)
-    title: Any = alt.TitleParams(figure.title.text(t), subtitle=figure.bars.text(t) if figure.bars else [])
+    below = figure.bars.text(t) if figure.bars else []
+    title: Any = alt.TitleParams(figure.title.text(t), subtitle=below, subtitleColor=NEUTRAL)
     return alt.LayerChart(layer=layers, title=title, height=height)
 
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from gradcore.experiments.learn.figures import BARS, LAYER, over_layers
-from gradcore.experiments.learn.lesson import Factor, Figure, Lesson, Line, Numbers, Points, Share, Taught
+from gradcore.experiments.learn.lesson import Factor, Figure, Lesson, Line, Numbers, Points, Share, Step, Taught
 from gradcore.experiments.learn.question import LearnQuestion
 from gradcore.experiments.train_question import TrainQuestion
 from gradcore.profile import predict
@@ -56,7 +56,33 @@ def _norm(question: LearnQuestion) -> Taught:
         total=math.exp(total),
         total_rms=math.exp(0.5 * total),
     )
-    steps = (
+    return Taught(
+        n.say(
+            "idea",
+            "Batch norm pins the signal, and the gradient explodes ×{factor} per layer in RMS (×{chi} in mean square): "
+            "{total_rms} times over {depth} layers.",
+        ),
+        _norm_steps(n),
+        _layers(spec),
+        (
+            n.explore("load", "Explore: this net with batch norm", spec.replace(depth=50)),
+            n.explore("layer", "Explore: with layer norm instead", spec.replace(depth=50, norm="layer")),
+            n.page(
+                "train", "Train: with and without batch norm", "train", TrainQuestion(remedy="batch_norm").to_query()
+            ),
+            n.explore("remedies", "Remedies: all of them on this net", spec.replace(depth=50, norm="none"), "remedies"),
+        ),
+        n,
+        n.say(
+            "error",
+            "“Batch norm prevents exploding gradients” is false at initialization: it prevents exploding signals. It "
+            "does cure vanishing, for χ is above 1 whatever the weights' scale.",
+        ),
+    )
+
+
+def _norm_steps(n: Numbers) -> tuple[Step, ...]:
+    return (
         n.step(
             "pinned",
             "Batch norm divides each unit by its std over the batch, so the signal is pinned: it neither vanishes nor "
@@ -72,37 +98,14 @@ def _norm(question: LearnQuestion) -> Taught:
         n.step(
             "poincare",
             "Var φ(Z) ≤ E φ′(Z)² for every function (Poincaré's inequality), with equality for straight lines alone: "
-            "χ > 1 whatever the activation. A small batch makes it worse; with B = {batch}:",
-            r"\chi_{B = <batch>} = <chi> \quad\Rightarrow\quad \text{RMS} \times <factor>",
+            "χ > 1 for all others. A small batch makes it worse; with B = {batch}:",
+            r"\chi_{B = <batch>} = <chi>, \qquad \sqrt{\chi} = <factor>",
         ),
         n.step(
             "layer_norm",
             "Layer norm divides by the root mean square over the units. Of a ReLU that is the signal itself, mean "
             "included:",
             r"\chi = \frac{E\,\phi'(Z)^2}{E\,\phi(Z)^2} = \frac{<slope>}{<second>} = <layer>",
-        ),
-    )
-    return Taught(
-        n.say(
-            "idea",
-            "Batch norm pins the signal, and the gradient explodes ×{factor} per layer in RMS (×{chi} in mean square): "
-            "{total_rms} times over {depth} layers.",
-        ),
-        steps,
-        _layers(spec),
-        (
-            n.explore("load", "Explore: this net with batch norm", spec.replace(depth=50)),
-            n.explore("layer", "Explore: with layer norm instead", spec.replace(depth=50, norm="layer")),
-            n.page(
-                "train", "Train: with and without batch norm", "train", TrainQuestion(remedy="batch_norm").to_query()
-            ),
-            n.explore("remedies", "Remedies: all of them on this net", spec.replace(depth=50, norm="none"), "remedies"),
-        ),
-        n,
-        n.say(
-            "error",
-            "“Batch norm prevents exploding gradients” is false at initialization: it prevents exploding signals. It "
-            "does cure vanishing, for χ is above 1 whatever the weights' scale.",
         ),
     )
 
@@ -131,37 +134,13 @@ def _residual(question: LearnQuestion) -> Taught:
         scaled=math.exp(small),
         scaled_rms=math.exp(0.5 * small),
     )
-    steps = (
-        n.step(
-            "block",
-            "A block adds to the stream what its layer gives, so the gradient keeps a way past the layer:",
-            r"h' = h + \alpha W \phi(h) \quad\Rightarrow\quad \delta = \delta' + \alpha\, \phi'(h) \odot W^\top "
-            r"\delta'",
-        ),
-        n.step(
-            "factor",
-            "W has mean 0 and is fresh in every block, so the mixed term averages to 0 and the mean squares add; the "
-            "layer alone would multiply by χ = {chi}:",
-            r"\frac{E\,\delta^2}{E\,\delta'^2} = 1 + \alpha^2 \chi = 1 + <alpha>^2 \cdot <chi> = <block>",
-        ),
-        n.step(
-            "depth",
-            "It is never below 1: nothing vanishes. Over {blocks} blocks it multiplies up:",
-            r"<block>^{<blocks>} = <total> \quad\Rightarrow\quad \text{RMS} \times <total_rms>",
-        ),
-        n.step(
-            "scaled",
-            "With α = 1/√L the growth stays bounded for any depth:",
-            r"\alpha = <root>: \quad \left(1 + \tfrac{\chi}{L}\right)^{L-1} = <scaled> < e^\chi",
-        ),
-    )
     return Taught(
         n.say(
             "idea",
             "A residual block multiplies the gradient by ×{factor} in RMS and never by less than 1: over {depth} "
             "layers it grows to ×{total_rms}.",
         ),
-        steps,
+        _residual_steps(n),
         _layers(spec),
         (
             n.explore("load", "Explore: this residual net", spec),
@@ -179,6 +158,33 @@ def _residual(question: LearnQuestion) -> Taught:
             "error",
             "That residual connections also tame explosion is false for α = 1: they add to the factor, they do not "
             "divide it. What keeps deep residual nets trainable is a small α, or a norm inside the block.",
+        ),
+    )
+
+
+def _residual_steps(n: Numbers) -> tuple[Step, ...]:
+    return (
+        n.step(
+            "block",
+            "A block adds to the stream what its layer gives, so the gradient keeps a way past the layer:",
+            r"h' = h + \alpha W \phi(h)",
+            r"\delta = \delta' + \alpha\, \phi'(h) \odot W^\top \delta'",
+        ),
+        n.step(
+            "factor",
+            "W has mean 0 and is fresh in every block, so the mixed term averages to 0 and the mean squares add; the "
+            "layer alone would multiply by χ = {chi}:",
+            r"\frac{E\,\delta^2}{E\,\delta'^2} = 1 + \alpha^2 \chi = 1 + <alpha>^2 \cdot <chi> = <block>",
+        ),
+        n.step(
+            "depth",
+            "It is never below 1: nothing vanishes. Over {blocks} blocks it multiplies up:",
+            r"<block>^{<blocks>} = <total>, \qquad \sqrt{<total>} = <total_rms>",
+        ),
+        n.step(
+            "scaled",
+            "With α = 1/√L the growth stays bounded for any depth:",
+            r"\alpha = <root>: \quad \left(1 + \tfrac{\chi}{L}\right)^{L-1} = <scaled> < e^\chi",
         ),
     )
 
@@ -219,32 +225,13 @@ def _finite(question: LearnQuestion) -> Taught:
         spread=math.sqrt(beta) / 2.0,
         share=Share(LEVEL),
     )
-    steps = (
-        n.step(
-            "layer",
-            "One layer of {width} units multiplies the squared gradient by an average over its units, of mean 1 and, "
-            "for a ReLU, of variance:",
-            r"\frac{1}{n}\left(\frac{3\, E\,\phi'^4}{(E\,\phi'^2)^2} - 1\right) = \frac{<per_unit>}{<width>} = <each>",
-        ),
-        n.step(
-            "product",
-            "Independent layers multiply, so logarithms add up: after {layers} layers the log is about normal, with",
-            r"\ln \frac{|\delta^1|^2}{|\delta^L|^2} \sim N(-\tfrac{\beta}{2},\, \beta), \qquad "
-            r"\beta = <layers> \cdot <each> = <beta>",
-        ),
-        n.step(
-            "typical",
-            "The mean stays 1, the median does not: a few networks carry the average. In RMS:",
-            r"e^{-\beta/4} = <typical>, \qquad \text{band of } <share>: <low> \ldots <high>",
-        ),
-    )
     return Taught(
         n.say(
             "idea",
             "Depth over width decides how far single networks stray: of nets with {depth} layers of {width} units "
             "{share} have a gradient between ×{low} and ×{high} in RMS.",
         ),
-        steps,
+        _finite_steps(n),
         _band(spec),
         (
             n.explore("load", "Explore: this net, one sample", spec),
@@ -256,6 +243,29 @@ def _finite(question: LearnQuestion) -> Taught:
             "error",
             "The theorem about the mean is not about your network: at critical gain the mean gradient keeps its size "
             "exactly, while half of the networks are below ×{median}.",
+        ),
+    )
+
+
+def _finite_steps(n: Numbers) -> tuple[Step, ...]:
+    return (
+        n.step(
+            "layer",
+            "One layer of {width} units multiplies the squared gradient by an average over its units, of mean 1 and, "
+            "for a ReLU, of variance:",
+            r"\frac{1}{n}\left(\frac{3\, E\,\phi'^4}{(E\,\phi'^2)^2} - 1\right) = \frac{<per_unit>}{<width>} = <each>",
+        ),
+        n.step(
+            "product",
+            "Independent layers multiply, so logarithms add up: after {layers} layers the log is about normal, with",
+            r"\ln \frac{|\delta^1|^2}{|\delta^L|^2} \sim N(-\tfrac{\beta}{2},\, \beta)",
+            r"\beta = <layers> \cdot <each> = <beta>",
+        ),
+        n.step(
+            "typical",
+            "The mean stays 1, the median does not: a few networks carry the average. In RMS:",
+            r"e^{-\beta/4} = <typical>",
+            r"P\left(<low> < \frac{|\delta^1|}{|\delta^L|} < <high>\right) = <share>",
         ),
     )
 

@@ -9,7 +9,7 @@ import numpy as np
 from gradcore.experiments import chain
 from gradcore.experiments.chain.question import ChainQuestion
 from gradcore.experiments.learn.figures import BARS, ERRORS
-from gradcore.experiments.learn.lesson import Figure, Lesson, Line, Numbers, Points, Share, Taught, plain, tex
+from gradcore.experiments.learn.lesson import Figure, Lesson, Line, Numbers, Points, Share, Step, Taught, plain, tex
 from gradcore.experiments.learn.question import LearnQuestion
 from gradcore.words import LN10, Message
 
@@ -55,33 +55,13 @@ def _chain_rule(question: LearnQuestion) -> Taught:
         widest=max(chain.sigmoid_width(size) for size in np.geomspace(*LOOKED_AT)),
     )
     n["ratio"] = abs(n["gradient"] / n["last"]) if n["last"] else 0.0
-    steps = (
-        n.step(
-            "neuron",
-            "A neuron turns what it gets into a = σ(z), z = w a + b. A small change of its input comes out multiplied "
-            "by w σ′(z); for the second neuron that is:",
-            r"\frac{\partial a_2}{\partial a_1} = w_2\,\sigma'(z_2) = <weight> \cdot <slope> = <factor>",
-        ),
-        n.step(
-            "product",
-            "From the first bias to the cost every neuron is passed once, so the factors multiply:",
-            r"\frac{\partial C}{\partial b_1} = \sigma'(z_1) \prod_{j=2}^{<length>} w_j\,\sigma'(z_j)\,"
-            r"\frac{\partial C}{\partial a_{<length>}} = <first> \cdot <product> \cdot <cost_slope> = <gradient>",
-        ),
-        n.step(
-            "bound",
-            "The sigmoid's slope is at most {top}, so a factor of 1 needs a weight of at least {least}:",
-            r"\sigma'(z) \le \sigma'(0) = <top> \quad\Rightarrow\quad |w\,\sigma'(z)| \ge 1 \text{ only if } |w| \ge "
-            r"<least>",
-        ),
-    )
     return Taught(
         n.say(
             "idea",
             "Every neuron on the way multiplies the gradient by its own w σ′(z), here {listed}: the first bias gets "
             "×{ratio} of what the last one gets.",
         ),
-        steps,
+        _chain_rule_steps(n),
         _gradients(one),
         (
             n.page("load", "Chain: these neurons, factor by factor", "chain", asked.to_query()),
@@ -92,6 +72,31 @@ def _chain_rule(question: LearnQuestion) -> Taught:
             "error",
             "Large weights do not simply turn vanishing into exploding: they also push z to where the slope is flat. "
             "The inputs at which |w σ′(z)| reaches 1 form an interval never wider than {widest}, at whatever w.",
+        ),
+    )
+
+
+def _chain_rule_steps(n: Numbers) -> tuple[Step, ...]:
+    return (
+        n.step(
+            "neuron",
+            "A neuron turns what it gets into a = σ(z), z = w a + b. A small change of its input comes out multiplied "
+            "by w σ′(z); for the second neuron that is:",
+            r"\frac{\partial a_2}{\partial a_1} = w_2\,\sigma'(z_2) = <weight> \cdot <slope> = <factor>",
+        ),
+        n.step(
+            "product",
+            "From the first bias to the cost every neuron is passed once, so the factors multiply:",
+            r"\frac{\partial C}{\partial b_1} = \sigma'(z_1) \prod_{j=2}^{<length>} w_j\,\sigma'(z_j)\,"
+            r"\frac{\partial C}{\partial a_{<length>}}",
+            r"= <first> \cdot <product> \cdot <cost_slope>",
+            r"= <gradient>",
+        ),
+        n.step(
+            "bound",
+            "The sigmoid's slope is at most {top}, so a factor of 1 needs a weight of at least {least}:",
+            r"\sigma'(z) \le \sigma'(0) = <top>",
+            r"|w\,\sigma'(z)| \ge 1 \quad\Rightarrow\quad |w| \ge <least>",
         ),
     )
 
@@ -140,17 +145,43 @@ def _product(question: LearnQuestion) -> Taught:
         below_one=Share(chain.Normal().below(1.0)),
         below_top=Share(chain.Normal().below(chain.steepest("sigmoid")[1])),
     )
-    steps = (
+    asked = ChainQuestion(length=min(count + 1, 100), weight_std=float(std), view="random")
+    balanced = ChainQuestion(length=min(count + 1, 100), weight_std=round(balance, 1), view="balance")
+    return Taught(
+        n.say(
+            "idea",
+            "A product of {count} random factors is typically {total_factor}: each one multiplies by ×{typical}, "
+            "though the sigmoid's slope is as large as it can be.",
+        ),
+        _product_steps(n),
+        _products(count, std, n),
+        (
+            n.page("load", "Chain: random chains of this law", "chain", asked.to_query()),
+            n.page("balance", "Chain: balance is luck", "chain", balanced.to_query()),
+        ),
+        n,
+        n.say(
+            "error",
+            "Often misquoted as |w| < {top} for most weights: of weights N(0, 1) that holds for {below_top}. It is the "
+            "factor |w σ′(z)| that is below {top} wherever |w| < 1, which holds for {below_one}.",
+        ),
+    )
+
+
+def _product_steps(n: Numbers) -> tuple[Step, ...]:
+    return (
         n.step(
             "log",
             "The logarithm of a product is a sum. With weights N(0, σ²) and every slope at its largest, {top}, one "
             "factor adds on average:",
-            r"E \ln|w\,\sigma'(0)| = \ln \sigma + E\ln|Z| + \ln <top> = \ln <std> + (<mean_log>) + \ln <top> = <mean>",
+            r"E \ln|w\,\sigma'(0)| = \ln \sigma + E\ln|Z| + \ln <top>",
+            r"= \ln <std> + (<mean_log>) + \ln <top> = <mean>",
         ),
         n.step(
             "sum",
             "A sum of {count} such terms: the typical product falls or grows exponentially with the number of factors.",
-            r"<count> \cdot (<mean>) = <total> \quad\Rightarrow\quad e^{<total>} = <total_factor>",
+            r"<count> \cdot (<mean>) = <total> ",
+            r"e^{<total>} = <total_factor>",
         ),
         n.step(
             "scatter",
@@ -162,27 +193,6 @@ def _product(question: LearnQuestion) -> Taught:
             "luck",
             "One weight scale balances the mean. The scatter stays: a balanced gradient is luck.",
             r"\ln \sigma = -E\ln|Z| - \ln <top> \quad\Rightarrow\quad \sigma = <balance>",
-        ),
-    )
-    asked = ChainQuestion(length=min(count + 1, 100), weight_std=float(std), view="random")
-    balanced = ChainQuestion(length=min(count + 1, 100), weight_std=round(balance, 1), view="balance")
-    return Taught(
-        n.say(
-            "idea",
-            "A product of {count} random factors is typically {total_factor}: each one multiplies by ×{typical}, "
-            "though the sigmoid's slope is as large as it can be.",
-        ),
-        steps,
-        _products(count, std, n),
-        (
-            n.page("load", "Chain: random chains of this law", "chain", asked.to_query()),
-            n.page("balance", "Chain: balance is luck", "chain", balanced.to_query()),
-        ),
-        n,
-        n.say(
-            "error",
-            "Often misquoted as |w| < {top} for most weights: of weights N(0, 1) that holds for {below_top}. It is the "
-            "factor |w σ′(z)| that is below {top} wherever |w| < 1, which holds for {below_one}.",
         ),
     )
 

@@ -9,7 +9,7 @@ import numpy as np
 from gradcore.activations import ACTIVATIONS
 from gradcore.errors import SpecError
 from gradcore.experiments.learn.figures import BARS, LAYER, NETWORKS, over_layers
-from gradcore.experiments.learn.lesson import Factor, Figure, Lesson, Line, Numbers, Points, Taught, plain
+from gradcore.experiments.learn.lesson import Factor, Figure, Lesson, Line, Numbers, Points, Step, Taught, plain
 from gradcore.experiments.learn.question import LearnQuestion
 from gradcore.guide.gains import gains_of
 from gradcore.guide.variance_map import VarianceMap, story
@@ -60,7 +60,23 @@ def _gains(question: LearnQuestion) -> Taught:
         story=story(fate),
         whose=_TORCH if gain.torch else _OWN,
     )
-    steps = (
+    spec = Spec(depth=50, activation=gain.activation, gain="auto")
+    return Taught(
+        n.say("idea", "{activation} at {whose}, {used}. {story}"),
+        _gains_steps(n),
+        _deep(spec.replace(depth=LAYERS)),
+        (
+            n.explore("load", "Explore: a deep {activation} net at {whose}", spec),
+            n.explore("map", "Activations: where its signal goes, and all gains", spec, "activations"),
+            *(() if critical is None else (n.explore("fix", "Explore: at its critical gain", _at_critical(spec)),)),
+        ),
+        n,
+        next((n.say(f"error_{code}", text) for code, holds, text in _ERRORS if holds(gain, critical)), None),
+    )
+
+
+def _gains_steps(n: Numbers) -> tuple[Step, ...]:
+    return (
         n.step(
             "forward",
             "A signal z ~ N(0, 1) leaves the activation with this mean square, which the next weights have to put "
@@ -76,21 +92,9 @@ def _gains(question: LearnQuestion) -> Taught:
             "deep",
             "At {whose}, {used}, the signal of a deep net ends at a mean square q, and there the gradient's mean "
             "square changes per layer by:",
-            r"q = <q>: \quad \chi = g^2\, E\,\phi'(\sqrt{q}\,Z)^2 = <used>^2 \cdot <chi_slope> = <chi>",
+            r"q = <q>: \quad \chi = g^2\, E\,\phi'(\sqrt{q}\,Z)^2",
+            r"= <used>^2 \cdot <chi_slope> = <chi>",
         ),
-    )
-    spec = Spec(depth=50, activation=gain.activation, gain="auto")
-    return Taught(
-        n.say("idea", "{activation} at {whose}, {used}. {story}"),
-        steps,
-        _deep(spec.replace(depth=LAYERS)),
-        (
-            n.explore("load", "Explore: a deep {activation} net at {whose}", spec),
-            n.explore("map", "Activations: where its signal goes, and all gains", spec, "activations"),
-            *(() if critical is None else (n.explore("fix", "Explore: at its critical gain", _at_critical(spec)),)),
-        ),
-        n,
-        next((n.say(f"error_{code}", text) for code, holds, text in _ERRORS if holds(gain, critical)), None),
     )
 
 
@@ -167,7 +171,31 @@ def _chaos(question: LearnQuestion) -> Taught:
         critical=critical_gain("tanh", bias_std=sigma_b),
         phase=_PHASES[0 if point.chi < 1.0 else 1],
     )
-    steps = (
+    net = Spec(depth=50, activation="tanh", init="lecun_normal", gain=sigma_w, bias_std=sigma_b)
+    return Taught(
+        n.say(
+            "idea",
+            "{phase}, ×{factor} per layer in RMS. What tells two inputs apart is lost by a factor e every {layers} "
+            "layers.",
+        ),
+        _chaos_steps(n),
+        _correlations(question, found.paths),
+        (
+            n.explore("load", "Explore: a deep tanh net at this σ_w and σ_b", net),
+            n.explore("edge", "Explore: at the edge, σ_w = {critical}", net.replace(gain="critical")),
+            n.explore("map", "Phase map: the plane around it", net, "phase-map"),
+        ),
+        n,
+        n.say(
+            "error",
+            "That a bounded activation cannot explode: its signal cannot, its gradient does wherever χ > 1; here χ = "
+            "{chi}.",
+        ),
+    )
+
+
+def _chaos_steps(n: Numbers) -> tuple[Step, ...]:
+    return (
         n.step(
             "size",
             "The signal's mean square settles where one layer gives back what it gets:",
@@ -187,27 +215,6 @@ def _chaos(question: LearnQuestion) -> Taught:
             "edge",
             "At this σ_b the edge between the two phases, where ξ has no bound and gradients keep their size, lies at:",
             r"\chi = 1 \quad\Leftrightarrow\quad \sigma_w = <critical>",
-        ),
-    )
-    net = Spec(depth=50, activation="tanh", init="lecun_normal", gain=sigma_w, bias_std=sigma_b)
-    return Taught(
-        n.say(
-            "idea",
-            "{phase}, ×{factor} per layer in RMS. What tells two inputs apart is lost by a factor e every {layers} "
-            "layers.",
-        ),
-        steps,
-        _correlations(question, found.paths),
-        (
-            n.explore("load", "Explore: a deep tanh net at this σ_w and σ_b", net),
-            n.explore("edge", "Explore: at the edge, σ_w = {critical}", net.replace(gain="critical")),
-            n.explore("map", "Phase map: the plane around it", net, "phase-map"),
-        ),
-        n,
-        n.say(
-            "error",
-            "That a bounded activation cannot explode: its signal cannot, its gradient does wherever χ > 1; here χ = "
-            "{chi}.",
         ),
     )
 

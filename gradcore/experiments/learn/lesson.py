@@ -191,8 +191,10 @@ class Numbers(dict[str, Any]):
         """A formula with the numbers that its template names."""
         return Formula(template, {name: tex(self[name]) for name in dict.fromkeys(_SLOT.findall(template))})
 
-    def step(self, part: str, sentence: str, formula: str) -> Step:
-        """A step of the derivation."""
+    def step(self, part: str, sentence: str, *lines: str) -> Step:
+        """A step of the derivation; a formula of several ``lines``, so that it fits a phone, is set below each "
+        "other."""
+        formula = lines[0] if len(lines) == 1 else r"\begin{gathered} " + r" \\[4pt] ".join(lines) + r" \end{gathered}"
         return Step(self.say(part, sentence), self.formula(formula))
 
     def explore(self, part: str, title: str, spec: Spec, address: str = "explore") -> Case:

@@ -12,7 +12,7 @@ from gradcore.cell_verdict import SAYS
 from gradcore.experiments import gates
 from gradcore.experiments.clipping import TORCH_EPS, clip_factor, value_clip_of_gaussian
 from gradcore.experiments.learn.figures import BARS, LAYER, NETWORKS
-from gradcore.experiments.learn.lesson import Factor, Figure, Lesson, Line, Numbers, Points, Share, Taught
+from gradcore.experiments.learn.lesson import Factor, Figure, Lesson, Line, Numbers, Points, Share, Step, Taught
 from gradcore.experiments.learn.question import LearnQuestion
 from gradcore.experiments.train_question import TrainQuestion
 from gradcore.profile import predict
@@ -68,12 +68,33 @@ def _gates(question: LearnQuestion) -> Taught:
         says=SAYS[profile.verdict.kind],
         untied_says=SAYS[profile.untied.verdict.kind],
     )
-    steps = (
+    asked = gates.GatesQuestion(forget_bias=question.forget_bias)
+    return Taught(
+        n.say(
+            "idea",
+            "A forget bias of {bias} opens the gate to {kept}, and the gradient changes ×{tied_rms} per step back in "
+            "RMS. The product of independent steps says ×{untied_rms}.",
+        ),
+        _gates_steps(n),
+        _back_in_time(spec),
+        (
+            n.page("load", "Gates: this LSTM, predicted and measured", "gates", asked.to_query()),
+            n.page("default", "Gates: torch's own biases", "gates", gates.GatesQuestion().to_query()),
+            n.page("gru", "Gates: the GRU", "gates", gates.GatesQuestion(cell="gru").to_query()),
+        ),
+        n,
+        n.say("error", _FLIPPED if profile.verdict.kind != profile.untied.verdict.kind else _OFF),
+    )
+
+
+def _gates_steps(n: Numbers) -> tuple[Step, ...]:
+    return (
         n.step(
             "gate",
             "The LSTM keeps the share f of its memory at every step, and its forget bias sets how open that gate "
             "starts (mean over the units):",
-            r"c_t = f \odot c_{t-1} + i \odot g, \qquad E f = E\,\sigma(<bias> + \ldots) = <kept>",
+            r"c_t = f \odot c_{t-1} + i \odot g",
+            r"E f = E\,\sigma(<bias> + \ldots) = <kept>",
         ),
         n.step(
             "untied",
@@ -84,32 +105,16 @@ def _gates(question: LearnQuestion) -> Taught:
         n.step(
             "tied",
             "But the same matrix G acts at every step. The many orders in which f and G can follow each other all give "
-            "the same vector, and add up; over {steps} steps:",
-            r"\sum_j \binom{k}{j}^2 f^{2(k-j)}\, b^{2j} = <skip_tied> \quad\text{instead of}\quad "
+            "the same vector, and add up; over {steps} steps, "
+            "and below what fresh weights would give:",
+            r"\sum_j \binom{k}{j}^2 f^{2(k-j)}\, b^{2j} = <skip_tied>",
             r"(f^2 + b^2)^k = <skip_untied>",
         ),
         n.step(
             "cell",
             "The whole cell, with all its gates, by dynamical mean-field theory; per step back in mean square:",
-            r"\chi_{\text{tied}} = <tied>, \qquad \chi_{\text{fresh}} = <untied>",
+            r"\chi = <tied> \qquad (f^2 + b^2 = <untied>)",
         ),
-    )
-    asked = gates.GatesQuestion(forget_bias=question.forget_bias)
-    return Taught(
-        n.say(
-            "idea",
-            "A forget bias of {bias} opens the gate to {kept}, and the gradient changes ×{tied_rms} per step back in "
-            "RMS. The product of independent steps says ×{untied_rms}.",
-        ),
-        steps,
-        _back_in_time(spec),
-        (
-            n.page("load", "Gates: this LSTM, predicted and measured", "gates", asked.to_query()),
-            n.page("default", "Gates: torch's own biases", "gates", gates.GatesQuestion().to_query()),
-            n.page("gru", "Gates: the GRU", "gates", gates.GatesQuestion(cell="gru").to_query()),
-        ),
-        n,
-        n.say("error", _FLIPPED if profile.verdict.kind != profile.untied.verdict.kind else _OFF),
     )
 
 
@@ -211,7 +216,34 @@ def _clipping(question: LearnQuestion) -> Taught:
         cosine=cut.cosine,
         epsilon=TORCH_EPS,
     )
-    steps = (
+    run = {"activation": "relu", "weights": "standard", "cost": "cross_entropy", "steps": 60}
+    clipped = TrainQuestion(clip="norm", clip_limit=limit, **run)
+    beside = TrainQuestion(remedy="clip_norm", **run)
+    return Taught(
+        n.say(
+            "idea",
+            "Clipping at {limit} turns a gradient of norm {total} into one of {after}, and leaves the first layer's "
+            "×{ratio} as large as the last one's.",
+        ),
+        _clipping_steps(n),
+        _clipped(limit),
+        (
+            n.page("load", "Train: an exploding net, clipped at {limit}", "train", clipped.to_query()),
+            n.page("beside", "Train: with and without clipping", "train", beside.to_query()),
+            n.explore("net", "Explore: this exploding net", EXPLODING),
+            n.explore("remedies", "Remedies: all of them on this net", EXPLODING, "remedies"),
+        ),
+        n,
+        n.say(
+            "error",
+            "Clipping does not cure vanishing: its factor is at most 1 and the same for every layer, so a layer that "
+            "gets too little stays as far behind the others as before.",
+        ),
+    )
+
+
+def _clipping_steps(n: Numbers) -> tuple[Step, ...]:
+    return (
         n.step(
             "norm",
             "The norm of the whole gradient, over the weights of all {depth} layers together:",
@@ -233,30 +265,6 @@ def _clipping(question: LearnQuestion) -> Taught:
             "Clipping each entry at the same number instead turns the gradient; of the first layer's Gaussian entries "
             "{share} are cut, and the angle to the true direction has the cosine",
             r"\cos\angle(g, \mathrm{clip}(g)) = <cosine>",
-        ),
-    )
-    run = {"activation": "relu", "weights": "standard", "cost": "cross_entropy", "steps": 60}
-    clipped = TrainQuestion(clip="norm", clip_limit=limit, **run)
-    beside = TrainQuestion(remedy="clip_norm", **run)
-    return Taught(
-        n.say(
-            "idea",
-            "Clipping at {limit} turns a gradient of norm {total} into one of {after}, and leaves the first layer's "
-            "×{ratio} as large as the last one's.",
-        ),
-        steps,
-        _clipped(limit),
-        (
-            n.page("load", "Train: an exploding net, clipped at {limit}", "train", clipped.to_query()),
-            n.page("beside", "Train: with and without clipping", "train", beside.to_query()),
-            n.explore("net", "Explore: this exploding net", EXPLODING),
-            n.explore("remedies", "Remedies: all of them on this net", EXPLODING, "remedies"),
-        ),
-        n,
-        n.say(
-            "error",
-            "Clipping does not cure vanishing: its factor is at most 1 and the same for every layer, so a layer that "
-            "gets too little stays as far behind the others as before.",
         ),
     )
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from gradcore.activations import ACTIVATIONS
 from gradcore.experiments.learn.figures import BARS, roots, with_errors
-from gradcore.experiments.learn.lesson import Factor, Figure, Lesson, Line, Numbers, Taught
+from gradcore.experiments.learn.lesson import Factor, Figure, Lesson, Line, Numbers, Step, Taught
 from gradcore.experiments.learn.question import LearnQuestion
 from gradcore.initializers import INITIALIZERS
 from gradcore.profile import predict
@@ -40,6 +40,7 @@ def _variance(question: LearnQuestion) -> Taught:
         root=math.exp(0.5 * float(profile.log_q[0])),
         square=math.exp(float(profile.log_q[0])),
         depth=depth,
+        breaks=breaks is not None,
         layer=breaks or depth,
         size=math.exp(0.5 * float(profile.log_q[(breaks or depth) - 1])),
         largest=float(np.finfo(np.float32).max),
@@ -47,33 +48,13 @@ def _variance(question: LearnQuestion) -> Taught:
         centred=second * (1.0 - float(relu.mean_ratio) ** 2),
         std=width**-0.5,
     )
-    broken = "The largest entries pass float32's largest number, {largest}, at layer {layer}:"
-    whole = "After {layer} layers float32, up to {largest}, still holds them:"
-    steps = (
-        n.step(
-            "pair",
-            "For independent X and Y of mean 0, variances multiply:",
-            r"\mathrm{Var}(XY) = E X^2\, E Y^2 - (E X\, E Y)^2 = \mathrm{Var} X\; \mathrm{Var} Y",
-        ),
-        n.step(
-            "sum",
-            "A unit adds {width} such products, one for each input; variances of independent terms add:",
-            r"\mathrm{Var} \sum_{i=1}^{<width>} W_i x_i = <width> \cdot \mathrm{Var} W \cdot \mathrm{Var}\, x = "
-            r"<square>",
-        ),
-        n.step(
-            "layers",
-            "With weights N(0, 1) each layer multiplies the RMS by the root. " + (broken if breaks else whole),
-            r"\sqrt{<width>} = <root>, \qquad <root>^{<layer>} = <size>",
-        ),
-    )
     return Taught(
         n.say(
             "idea",
             "A unit with {width} inputs and weights N(0, 1) puts out √{width} = {root} times the RMS that it gets: "
             "layer after layer.",
         ),
-        steps,
+        _variance_steps(n),
         _sums(width),
         (
             n.explore("load", "Explore: {depth} layers of this width, weights N(0, 1)", spec),
@@ -86,6 +67,32 @@ def _variance(question: LearnQuestion) -> Taught:
             "variance is {centred}, but what the next layer multiplies is the second moment, {second}.",
         ),
     )
+
+
+def _variance_steps(n: Numbers) -> tuple[Step, ...]:
+    return (
+        n.step(
+            "pair",
+            "For independent X and Y of mean 0, variances multiply:",
+            r"\mathrm{Var}(XY) = E X^2\, E Y^2 - (E X\, E Y)^2",
+            r"= \mathrm{Var}\,X\; \mathrm{Var}\,Y",
+        ),
+        n.step(
+            "sum",
+            "A unit adds {width} such products, one for each input; variances of independent terms add:",
+            r"\mathrm{Var}\,\sum_{i=1}^{<width>} W_i x_i = <width> \cdot \mathrm{Var}\,W \cdot \mathrm{Var}\, x = "
+            r"<square>",
+        ),
+        n.step(
+            "layers",
+            "With weights N(0, 1) each layer multiplies the RMS by the root. " + (_BROKEN if n["breaks"] else _WHOLE),
+            r"\sqrt{<width>} = <root>, \qquad <root>^{<layer>} = <size>",
+        ),
+    )
+
+
+_BROKEN = "The largest entries pass float32's largest number, {largest}, at layer {layer}:"
+_WHOLE = "After {layer} layers float32, up to {largest}, still holds them:"
 
 
 def _sums(width: int) -> Figure:
@@ -125,29 +132,6 @@ def _xavier(question: LearnQuestion) -> Taught:
         relu=Factor(halved),
         relu_rms=Factor(math.sqrt(halved)),
     )
-    steps = (
-        n.step(
-            "forward",
-            "Forwards a unit adds fan_in = {into} terms. The signal keeps its size if:",
-            r"n\, \mathrm{Var} W = 1 \quad\Rightarrow\quad \mathrm{Var} W = 1/<into> = <keep_signal>",
-        ),
-        n.step(
-            "backward",
-            "Backwards the same matrix is transposed: an input collects from fan_out = {out} units. The gradient keeps "
-            "its size if:",
-            r"m\, \mathrm{Var} W = 1 \quad\Rightarrow\quad \mathrm{Var} W = 1/<out> = <keep_gradient>",
-        ),
-        n.step(
-            "mean",
-            "Both hold together for n = m alone. Xavier takes the mean of n and m; as a uniform law U(−a, a):",
-            r"\mathrm{Var} W = \frac{2}{n+m} = <variance>, \qquad a = \sqrt{\frac{6}{n+m}} = <bound>",
-        ),
-        n.step(
-            "left",
-            "What is left per layer, in mean square, of signal and gradient:",
-            r"n\, \mathrm{Var} W = <forward>, \qquad m\, \mathrm{Var} W = <backward>",
-        ),
-    )
     shape = {"input_width": into, "width": (out, into) * 5, "depth": 10, "activation": "linear"}
     return Taught(
         n.say(
@@ -155,7 +139,7 @@ def _xavier(question: LearnQuestion) -> Taught:
             "One variance for two wishes: with {into} inputs and {out} outputs Xavier multiplies the signal by "
             "×{forward} and the gradient by ×{backward} per layer in mean square.",
         ),
-        steps,
+        _xavier_steps(n),
         _compromise(into, out),
         (
             n.explore(
@@ -174,6 +158,33 @@ def _xavier(question: LearnQuestion) -> Taught:
             "error",
             "Xavier's rule is for units that are linear near 0, such as tanh. A ReLU passes half of the mean square, "
             "and with equal widths the signal then shrinks ×{relu_rms} per layer in RMS (×{relu} in mean square).",
+        ),
+    )
+
+
+def _xavier_steps(n: Numbers) -> tuple[Step, ...]:
+    return (
+        n.step(
+            "forward",
+            "Forwards a unit adds fan_in = {into} terms. The signal keeps its size if:",
+            r"n\, \mathrm{Var}\,W = 1 \quad\Rightarrow\quad \mathrm{Var}\,W = 1/<into> = <keep_signal>",
+        ),
+        n.step(
+            "backward",
+            "Backwards the same matrix is transposed: an input collects from fan_out = {out} units. The gradient keeps "
+            "its size if:",
+            r"m\, \mathrm{Var}\,W = 1 \quad\Rightarrow\quad \mathrm{Var}\,W = 1/<out> = <keep_gradient>",
+        ),
+        n.step(
+            "mean",
+            "Both hold together for n = m alone. Xavier takes the mean of n and m; as a uniform law U(−a, a):",
+            r"\mathrm{Var}\,W = \frac{2}{n+m} = <variance>",
+            r"a = \sqrt{\frac{6}{n+m}} = <bound>",
+        ),
+        n.step(
+            "left",
+            "What is left per layer, in mean square, of signal and gradient:",
+            r"n\, \mathrm{Var}\,W = <forward>, \qquad m\, \mathrm{Var}\,W = <backward>",
         ),
     )
 
@@ -241,36 +252,13 @@ def _kaiming(question: LearnQuestion) -> Taught:
         shrinks=Factor(default * math.exp(float(plain.log_second))),
         shrinks_rms=Factor(math.sqrt(default * math.exp(float(plain.log_second)))),
     )
-    steps = (
-        n.step(
-            "half",
-            "Pre-activations are as often above 0 as below. Above 0 all of the square passes, below 0 the square of "
-            "the slope a:",
-            r"E\,\phi(z)^2 = \tfrac12 (1 + a^2)\, E z^2 = \tfrac12 (1 + (<slope>)^2)\, E z^2 = <kept>\, E z^2",
-        ),
-        n.step(
-            "slope",
-            "The same share of the gradient passes, for the same units are open:",
-            r"E\,\phi'(z)^2 = \tfrac12 (1 + a^2) = <kept_slope>",
-        ),
-        n.step(
-            "variance",
-            "So one variance makes up for both, with n = {width} inputs:",
-            r"\mathrm{Var} W = \frac{2}{(1 + a^2)\, n} = <variance>, \qquad \mathrm{std}\, W = <std>",
-        ),
-        n.step(
-            "check",
-            "Signal and gradient then keep their mean square, whatever the depth:",
-            r"n\, \mathrm{Var} W \cdot \tfrac12 (1 + a^2) = <width> \cdot <variance> \cdot <kept> = <left>",
-        ),
-    )
     return Taught(
         n.say(
             "idea",
             "A rectifier with slope {slope} below 0 passes {kept} of the mean square; weights of std {std} put it "
             "back.",
         ),
-        steps,
+        _kaiming_steps(n),
         _passed(slope),
         (
             n.explore("load", "Explore: a deep net of this rectifier with Kaiming's law", rectifier(question)),
@@ -280,8 +268,36 @@ def _kaiming(question: LearnQuestion) -> Taught:
         n,
         n.say(
             "error",
-            "That torch's layers are ready for ReLU: nn.Linear calls kaiming_uniform_ with a slope √5, which makes n "
+            "torch's layers are not ready for ReLU: nn.Linear calls kaiming_uniform_ with a slope √5, which makes n "
             "Var W = {default}, and a ReLU net shrinks ×{shrinks_rms} per layer in RMS (×{shrinks} in mean square).",
+        ),
+    )
+
+
+def _kaiming_steps(n: Numbers) -> tuple[Step, ...]:
+    return (
+        n.step(
+            "half",
+            "Pre-activations are as often above 0 as below. Above 0 all of the square passes, below 0 the square of "
+            "the slope a:",
+            r"E\,\phi(z)^2 = \tfrac12 (1 + a^2)\, E z^2",
+            r"= \tfrac12 (1 + (<slope>)^2)\, E z^2 = <kept>\, E z^2",
+        ),
+        n.step(
+            "slope",
+            "The same share of the gradient passes, for the same units are open:",
+            r"E\,\phi'(z)^2 = \tfrac12 (1 + a^2) = <kept_slope>",
+        ),
+        n.step(
+            "variance",
+            "So one variance makes up for both, with n = {width} inputs:",
+            r"\mathrm{Var}\,W = \frac{2}{(1 + a^2)\, n} = <variance>",
+            r"\mathrm{std}\, W = <std>",
+        ),
+        n.step(
+            "check",
+            "Signal and gradient then keep their mean square, whatever the depth:",
+            r"n\, \mathrm{Var}\,W \cdot \tfrac12 (1 + a^2) = <width> \cdot <variance> \cdot <kept> = <left>",
         ),
     )
 
