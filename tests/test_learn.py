@@ -162,6 +162,13 @@ def test_links() -> None:
         LearnQuestion(batch=3)
 
 
+def test_every_lesson_is_documented() -> None:
+    rows = re.findall(r"^\| ([^|]+) \| [^|]+ \| `/learn\??([^`]*)`", (ROOT / "docs" / "learn.md").read_text(), re.M)
+    assert [title for title, _ in rows] == [lesson.title for lesson in LESSONS.values()]
+    for (_, query), code in zip(rows, LESSONS, strict=True):
+        assert from_query(dict(part.split("=") for part in query.split("&") if part)).lesson == code
+
+
 def test_no_torch_is_loaded() -> None:
     code = "import sys\nfrom gradcore.experiments import learn\n"
     code += "for code in learn.LESSONS: learn.teach(learn.LearnQuestion(code))\n"
