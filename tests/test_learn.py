@@ -238,9 +238,13 @@ def test_gains(code: str, module) -> None:
     assert n["second"] == pytest.approx(float(value.square().mean().detach()), rel=6e-3)
     assert n["slope"] == pytest.approx(float(slope.square().mean()), rel=6e-3)
     assert n["spread"] == pytest.approx(1.0 / float(value.std().detach()), rel=4e-3)
+    assert n["chi"] == pytest.approx(n["used"] ** 2 * n["chi_slope"]) and n["factor"] == pytest.approx(n["chi"] ** 0.5)
     if code == "tanh":
         assert n["used"] == torch.nn.init.calculate_gain("tanh")
         assert n["q"] == pytest.approx(1.17848, abs=1e-4) and n["chi"] == pytest.approx(1.20983, abs=1e-4)
+        far = torch.tanh(math.sqrt(n["q"]) * z.detach()).square()
+        assert n["q"] == pytest.approx(n["used"] ** 2 * float(far.mean()), rel=6e-3)
+        assert n["chi_slope"] == pytest.approx(float((1.0 - far).square().mean()), rel=6e-3)
         assert n["critical"] == 1.0 and "neither" in str(teach(asked("gains")).error)
 
 
@@ -278,6 +282,9 @@ def test_norm() -> None:
 def test_residual(alpha: float, depth: int) -> None:
     n = teach(asked("residual", alpha=alpha, depth=depth)).numbers
     assert n["total"] == pytest.approx((1.0 + alpha**2) ** (depth - 1)) and n["chi"] == pytest.approx(1.0)
+    assert n["block"] == pytest.approx(1.0 + alpha**2) and n["factor"] == pytest.approx(
+        n["total_rms"] ** (1 / (depth - 1))
+    )
     assert n["scaled"] == pytest.approx((1.0 + 1.0 / depth) ** (depth - 1)) and n["scaled"] < math.e
 
 
@@ -290,7 +297,9 @@ def test_gates() -> None:
     k, f, b = n["steps"], n["kept"], n["side"]
     direct = sum(math.comb(k, j) ** 2 * f ** (2 * (k - j)) * b ** (2 * j) for j in range(k + 1))
     assert n["skip_tied"] == pytest.approx(direct) and n["skip_untied"] == pytest.approx(n["untied"] ** k)
-    assert "verdict is the same" in str(teach(asked("gates", forget_bias=0.0)).error)
+    same = teach(asked("gates", forget_bias=0.0))
+    assert "verdict is the same" in str(same.error)
+    assert same.numbers["off"] == pytest.approx((same.numbers["tied"] / same.numbers["untied"]) ** 20)
 
 
 def test_the_drawn_cells_are_torchs() -> None:
@@ -312,6 +321,7 @@ def test_clipping(limit: float) -> None:
     after = [float(part.grad.norm()) for part in parts if part.grad is not None]
     assert n["total"] == pytest.approx(before) and n["factor"] == clip_factor(n["total"], limit)
     assert [n["first_after"], n["last_after"]] == pytest.approx([after[0], after[-1]])
+    assert ("never acts" in str(teach(asked("clipping", threshold=limit)).idea)) == (limit > before)
     assert n["ratio"] == pytest.approx(after[0] / after[-1]) and n["ratio"] > 10
 
 
@@ -325,6 +335,7 @@ def test_single_networks() -> None:
         drawn = np.exp(0.5 * (np.log(factors).sum(axis=1) + np.log(rng.chisquare(50, 20_000) / 50.0)))
     assert abs(np.mean((drawn > n["low"]) & (drawn < n["high"])) - 0.95) < 0.01
     assert abs(np.mean(drawn < n["median"]) - 0.5) < 0.02
+    assert n["beta"] == pytest.approx(11 * n["each"]) and n["typical"] == pytest.approx(n["median"], rel=0.05)
 
 
 # --- the figures --------------------------------------------------------------------------------------------------

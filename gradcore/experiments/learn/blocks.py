@@ -241,8 +241,8 @@ def _finite(question: LearnQuestion) -> Taught:
         n,
         n.say(
             "error",
-            "The theorem about the mean is not about your network: at critical gain the mean gradient keeps its size "
-            "exactly, while half of the networks are below ×{median}.",
+            "The theorem about the mean is not about your network: at critical gain the mean square of the gradient "
+            "keeps its size exactly, while half of the networks are below ×{median} in RMS.",
         ),
     )
 
@@ -263,7 +263,7 @@ def _finite_steps(n: Numbers) -> tuple[Step, ...]:
         ),
         n.step(
             "typical",
-            "The mean stays 1, the median does not: a few networks carry the average. In RMS:",
+            "The mean square stays 1, the median does not: a few networks carry the average. In RMS:",
             r"e^{-\beta/4} = <typical>",
             r"P\left(<low> < \frac{|\delta^1|}{|\delta^L|} < <high>\right) = <share>",
         ),

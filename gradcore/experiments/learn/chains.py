@@ -150,8 +150,8 @@ def _product(question: LearnQuestion) -> Taught:
     return Taught(
         n.say(
             "idea",
-            "A product of {count} random factors is typically {total_factor}: each one multiplies by ×{typical}, "
-            "though the sigmoid's slope is as large as it can be.",
+            "A product of {count} random factors is typically {total_factor}, ×{typical} each; single products stray "
+            "from that by a factor {scatter_factor} either way.",
         ),
         _product_steps(n),
         _products(count, std, n),

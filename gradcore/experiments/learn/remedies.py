@@ -220,11 +220,7 @@ def _clipping(question: LearnQuestion) -> Taught:
     clipped = TrainQuestion(clip="norm", clip_limit=limit, **run)
     beside = TrainQuestion(remedy="clip_norm", **run)
     return Taught(
-        n.say(
-            "idea",
-            "Clipping at {limit} turns a gradient of norm {total} into one of {after}, and leaves the first layer's "
-            "×{ratio} as large as the last one's.",
-        ),
+        n.say("idea", _ACTS if total > limit else _IDLE),
         _clipping_steps(n),
         _clipped(limit),
         (
@@ -267,6 +263,16 @@ def _clipping_steps(n: Numbers) -> tuple[Step, ...]:
             r"\cos\angle(g, \mathrm{clip}(g)) = <cosine>",
         ),
     )
+
+
+_ACTS = (
+    "Clipping at {limit} turns a gradient of norm {total} into one of {after}, and leaves the first layer's ×{ratio} "
+    "as large as the last one's."
+)
+_IDLE = (
+    "Clipping at {limit} never acts on a gradient of norm {total}, and would leave the first layer's ×{ratio} as large "
+    "as the last one's."
+)
 
 
 def _clipped(limit: float) -> Figure:
