@@ -13,15 +13,13 @@ import streamlit as st
 from app import controls, state, theme
 from app.i18n import t
 from gradcore.codec import from_query
-from gradcore.experiments import gates, train_question
-from gradcore.experiments.chain import question as chain_question
 from gradcore.experiments.learn import Case
 from gradcore.spec import Spec
 
 if TYPE_CHECKING:
     from app.pages import Page
 
-PREFIXES = {"chain": chain_question.PREFIX, "gates": gates.PREFIX, "train": train_question.PREFIX}
+OWN = ("chain", "gates", "train")  # pages that the network does not concern: it stays as it is
 
 
 def page_of(case: Case) -> Page | None:
@@ -37,18 +35,18 @@ def known(case: Case) -> bool:
 
 
 def query_of(case: Case) -> dict[str, str]:
-    """The parameters that open the case: its own in place of the network, or of its page's question."""
+    """The parameters that open the case: its own in place of the network, or of its page's question. A page's settings
+    begin with its address."""
     asked = controls.question()
-    spec, settings = asked.spec or Spec(), asked.settings
-    prefix = PREFIXES.get(case.address)
-    if prefix is None:
-        return state.write_query(from_query(case.query), settings)
+    mine = {name: text for name, text in case.query.items() if name in state.READERS}
     fresh: dict[str, Any] = {
-        name: state.READERS[name](name, case.query[name]) if name in case.query else getattr(state.Settings(), name)
+        name: state.READERS[name](name, mine[name]) if name in mine else getattr(state.Settings(), name)
         for name in state.READERS
-        if name.startswith(prefix)
+        if name.startswith(f"{case.address}_")
     }
-    return state.write_query(spec, replace(settings, **fresh))
+    network = {name: text for name, text in case.query.items() if name not in mine}
+    spec = (asked.spec or Spec()) if case.address in OWN else from_query(network)
+    return state.write_query(spec, replace(asked.settings, **fresh))
 
 
 def button(case: Case, primary: bool = True) -> None:

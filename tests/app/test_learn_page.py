@@ -15,7 +15,7 @@ from app import state
 from app.controls import Question
 from app.parts import learn_controls, learn_lesson, learn_load
 from app.parts.learn_controls import LABELS, STEP, key_of
-from gradcore.experiments import gates, learn
+from gradcore.experiments import gates, learn, train_question
 from gradcore.experiments.chain import question as chain_question
 from gradcore.experiments.learn import LESSONS, PREFIX, LearnQuestion
 from gradcore.experiments.learn.lesson import Case
@@ -150,10 +150,10 @@ def test_a_case_replaces_what_its_page_is_about(code: str, monkeypatch: pytest.M
     for case in learn.teach(LearnQuestion(code)).cases:
         spec, settings, refused = state.read_query(learn_load.query_of(case))
         assert refused == [] and settings.seed == 5
-        prefix = learn_load.PREFIXES.get(case.address)
-        if prefix is None:
+        if case.address not in learn_load.OWN:
             assert spec == gc.from_query(case.query) and settings == MINE.settings
             continue
+        prefix = f"{case.address}_"
         assert spec == MINE.spec
         others = {name for name in state.READERS if not name.startswith(prefix)}
         assert all(getattr(settings, name) == getattr(MINE.settings, name) for name in others)
@@ -165,9 +165,9 @@ def test_a_case_replaces_what_its_page_is_about(code: str, monkeypatch: pytest.M
 
 
 def test_a_page_of_an_own_question_is_known_by_its_prefix() -> None:
-    addresses = {page.address for page in app.pages.PAGES}
-    assert set(learn_load.PREFIXES) <= addresses
-    assert learn_load.PREFIXES["chain"] == chain_question.PREFIX and learn_load.PREFIXES["gates"] == gates.PREFIX
+    assert set(learn_load.OWN) <= {page.address for page in app.pages.PAGES}
+    prefixes = [chain_question.PREFIX, gates.PREFIX, train_question.PREFIX]
+    assert [f"{address}_" for address in learn_load.OWN] == prefixes
 
 
 @pytest.mark.parametrize(("lesson", "page"), [("variance", "Explore"), ("gates", "Gates"), ("clipping", "Train")])
