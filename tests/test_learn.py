@@ -15,6 +15,7 @@ import pytest
 import torch
 
 import gradcore as gc
+from gradcore.activations import ACTIVATIONS
 from gradcore.charts import lessons as charts
 from gradcore.errors import SpecError
 from gradcore.experiments import chain, gates, train_question
@@ -23,6 +24,7 @@ from gradcore.experiments.clipping import clip_factor
 from gradcore.experiments.learn import LESSON_CODES, LESSONS, READERS, LearnQuestion, from_query, place, teach
 from gradcore.experiments.learn import remedies as remedy_lessons
 from gradcore.experiments.learn.lesson import Factor, Numbers, Share, plain, tex
+from gradcore.experiments.learn.question import INTEGERS, NUMBERS
 from gradcore.words import Message
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -147,6 +149,15 @@ def test_every_case_is_a_question_of_its_page(taught) -> None:
                 readers.get(case.address, gc.from_query)(case.query)
 
 
+@pytest.mark.parametrize("end", [0, 1])
+def test_the_ends_of_every_number(end: int) -> None:
+    limits = {**INTEGERS, **NUMBERS}
+    for code, lesson in LESSONS.items():
+        found = teach(LearnQuestion(code, **{name: limits[name][end] for name in lesson.parameters if name in limits}))
+        said = [str(found.idea), str(found.error), *(f"{step.text} {step.formula.latex}" for step in found.steps)]
+        assert not re.search(r"\bnan\b|\bNone\b", " ".join(said)) and charts.describe(found.figure)
+
+
 def test_links() -> None:
     assert LearnQuestion().to_query() == {}
     link = {"learn_lesson": "xavier", "learn_width": "300"}
@@ -248,7 +259,7 @@ def test_gains(code: str, module) -> None:
         assert n["critical"] == 1.0 and "neither" in str(teach(asked("gains")).error)
 
 
-@pytest.mark.parametrize("code", gc.gain_table.__globals__["ACTIVATIONS"])
+@pytest.mark.parametrize("code", ACTIVATIONS)
 def test_gains_of_every_activation_are_told(code: str) -> None:
     found = teach(asked("gains", activation=code))
     assert "nan" not in str(found.idea) + str(found.error) + "".join(s.formula.latex for s in found.steps)

@@ -221,7 +221,7 @@ def _chaos_steps(n: Numbers) -> tuple[Step, ...]:
 
 _PHASES = (
     Message("learn_chaos_ordered", "Ordered: different inputs become equal and gradients vanish"),
-    Message("learn_chaos_chaotic", "Chaotic: equal inputs become different and gradients explode"),
+    Message("learn_chaos_chaotic", "Chaotic: nearly equal inputs become different and gradients explode"),
 )
 
 

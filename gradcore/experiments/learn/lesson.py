@@ -120,14 +120,13 @@ class Taught:
 @dataclass(frozen=True)
 class Lesson:
     """One entry of the course: ``parameters`` are the fields of LearnQuestion that it depends on, ``teach`` writes it
-    at their values; ``slow`` marks one whose numbers take more than a tenth of a second."""
+    at their values; ``sources`` are the papers."""
 
     code: str
     title: str
     parameters: tuple[str, ...]
     sources: tuple[str, ...]
     teach: Callable[[LearnQuestion], Taught]
-    slow: bool = False
 
 
 # --- numbers as text ----------------------------------------------------------------------------------------------

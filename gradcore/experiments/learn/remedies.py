@@ -313,7 +313,6 @@ LESSONS = (
         ("forget_bias",),
         ("Hochreiter & Schmidhuber 1997", "Gers et al. 2000", "Chen, Pennington & Schoenholz 2018"),
         _gates,
-        slow=True,
     ),
     Lesson("clipping", "Clipping", ("threshold",), ("Pascanu et al. 2013",), _clipping),
 )
