@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from app import theme
 from app.i18n import mark
-from app.views import activations, chain, explore, gates, initializers, phase_map, train
+from app.views import activations, chain, explore, gates, initializers, learn, phase_map, train
 
 
 @dataclass(frozen=True)
@@ -74,5 +74,12 @@ PAGES = (
         theme.ICONS["gates"],
         mark("RNN, LSTM and GRU: how far back in time a gradient reaches, predicted, measured, and in training."),
         gates.page,
+    ),
+    Page(
+        "learn",
+        mark("Learn"),
+        theme.ICONS["learn"],
+        mark("A course in short derivations, one idea each, with live numbers: from the chain rule to clipping."),
+        learn.page,
     ),
 )

@@ -18,6 +18,7 @@ from gradcore.codec import from_query_leniently, to_query
 from gradcore.errors import SpecError
 from gradcore.experiments import gates, train_question
 from gradcore.experiments.chain import question
+from gradcore.experiments.learn import question as learn_question
 from gradcore.phases import scalar_of
 from gradcore.spec import Spec
 from gradcore.theory.axes import AXES
@@ -28,6 +29,7 @@ MAX_NETWORKS = 256
 CHAIN = question.ChainQuestion()
 GATES = gates.GatesQuestion()
 TRAIN = train_question.TrainQuestion()
+LEARN = learn_question.LearnQuestion()
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,21 @@ class Settings:
     train_l2: float = TRAIN.l2
     train_remedy: str = TRAIN.remedy
     train_view: str = TRAIN.view
+    learn_lesson: str = LEARN.lesson
+    learn_weight: float = LEARN.weight
+    learn_factors: int = LEARN.factors
+    learn_weight_std: float = LEARN.weight_std
+    learn_width: int = LEARN.width
+    learn_fan_out: int = LEARN.fan_out
+    learn_slope: float = LEARN.slope
+    learn_activation: str = LEARN.activation
+    learn_sigma_w: float = LEARN.sigma_w
+    learn_sigma_b: float = LEARN.sigma_b
+    learn_batch: int = LEARN.batch
+    learn_depth: int = LEARN.depth
+    learn_alpha: float = LEARN.alpha
+    learn_forget_bias: float = LEARN.forget_bias
+    learn_threshold: float = LEARN.threshold
 
 
 def _whole(low: int, high: int) -> Callable[[str, str], int]:
@@ -134,6 +151,7 @@ READERS: dict[str, Callable[[str, str], Any]] = {
     **{question.PREFIX + name: reader for name, reader in question.READERS.items()},  # the page Chain's
     **{gates.PREFIX + name: reader for name, reader in gates.READERS.items()},  # the page Gates'
     **{train_question.PREFIX + name: reader for name, reader in train_question.READERS.items()},
+    **{learn_question.PREFIX + name: reader for name, reader in learn_question.READERS.items()},
 }
 
 
