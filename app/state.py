@@ -6,7 +6,7 @@ the first run, and when a link or the browser's Back button changes it, the URL 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -19,6 +19,7 @@ from gradcore.errors import SpecError
 from gradcore.experiments import gates, train_question
 from gradcore.experiments.chain import question
 from gradcore.phase_map import scalar_of
+from gradcore.query import Reader, one_of, whole
 from gradcore.spec import Spec
 from gradcore.theory.axes import AXES
 
@@ -91,28 +92,6 @@ class Settings:
     train_view: str = TRAIN.view
 
 
-def _whole(low: int, high: int) -> Callable[[str, str], int]:
-    def read(name: str, text: str) -> int:
-        try:
-            number = int(text)
-        except ValueError:
-            number = low - 1
-        if not low <= number <= high:
-            raise SpecError(name, text, f"an integer from {low:,} to {high:,}")
-        return number
-
-    return read
-
-
-def _one_of(codes: tuple[str, ...]) -> Callable[[str, str], str]:
-    def read(name: str, text: str) -> str:
-        if text not in codes:
-            raise SpecError(name, text, "one of " + ", ".join(codes))
-        return text
-
-    return read
-
-
 def _scalar(name: str, text: str) -> str:
     try:
         scalar_of(text)
@@ -121,15 +100,15 @@ def _scalar(name: str, text: str) -> str:
     return text
 
 
-READERS: dict[str, Callable[[str, str], Any]] = {
-    "networks": _whole(1, MAX_NETWORKS),
-    "seed": _whole(0, 2**31 - 1),
-    "dtype": _one_of(DTYPES),
-    "sampler": _one_of(SAMPLERS),
-    "moment": _one_of(MOMENTS),
-    "statistic": _one_of(STATISTICS),
-    "map_x": _one_of(AXES),
-    "map_y": _one_of(AXES),
+READERS: dict[str, Reader] = {
+    "networks": whole(1, MAX_NETWORKS),
+    "seed": whole(0, 2**31 - 1),
+    "dtype": one_of(DTYPES),
+    "sampler": one_of(SAMPLERS),
+    "moment": one_of(MOMENTS),
+    "statistic": one_of(STATISTICS),
+    "map_x": one_of(AXES),
+    "map_y": one_of(AXES),
     "map_of": _scalar,
     **{question.PREFIX + name: reader for name, reader in question.READERS.items()},  # the page Chain's
     **{gates.PREFIX + name: reader for name, reader in gates.READERS.items()},  # the page Gates'

@@ -5,17 +5,16 @@ The names are query parameters with "train_" before them: ``train_hidden=2&train
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
 
+from gradcore import query
 from gradcore.activations import ACTIVATIONS
-from gradcore.errors import SpecError
 from gradcore.experiments.costs import COSTS
 from gradcore.experiments.data import Dataset
 from gradcore.experiments.remedies import REMEDIES
 from gradcore.experiments.train_spec import CLIPS, FULL, NIELSEN_WEIGHTS, OPTIMIZERS, TrainSpec, nielsen
+from gradcore.query import Reader, one_of, real, whole
 
 PREFIX = "train_"
 NONE = "none"
@@ -72,74 +71,34 @@ class TrainQuestion:
 
     def to_query(self) -> dict[str, str]:
         """The parameters of a link; defaults are left out."""
-        held = ((field, getattr(self, field.name)) for field in fields(self))
-        return {PREFIX + field.name: str(value) for field, value in held if value != field.default}
+        return query.write(self, PREFIX)
 
 
-def from_query(query: Mapping[str, str]) -> TrainQuestion:
+def from_query(parameters: Mapping[str, str]) -> TrainQuestion:
     """The question of these parameters; others than train_... are left alone. Raises SpecError."""
-    mine = {name.removeprefix(PREFIX): text for name, text in query.items() if name.startswith(PREFIX)}
-    for name in mine:
-        if name not in READERS:
-            raise SpecError(PREFIX + name, mine[name], "one of " + ", ".join(PREFIX + known for known in READERS))
-    return TrainQuestion(**{name: READERS[name](PREFIX + name, text) for name, text in mine.items()})
+    return query.read(TrainQuestion, READERS, PREFIX, parameters)
 
 
 # --- reading text ---------------------------------------------------------------------------------------------
 
 
-def _whole(low: int, high: int) -> Callable[[str, str], int]:
-    def read(name: str, text: str) -> int:
-        try:
-            number = int(text)
-        except ValueError:
-            number = low - 1
-        if not low <= number <= high:
-            raise SpecError(name, text, f"an integer from {low:,} to {high:,}")
-        return number
-
-    return read
-
-
-def _real(low: float, high: float) -> Callable[[str, str], float]:
-    def read(name: str, text: str) -> float:
-        try:
-            number = float(text)
-        except ValueError:
-            number = math.nan
-        if not low <= number <= high:
-            raise SpecError(name, text, f"a number from {low:g} to {high:g}")
-        return number
-
-    return read
-
-
-def _one_of(codes: tuple[str, ...]) -> Callable[[str, str], str]:
-    def read(name: str, text: str) -> str:
-        if text not in codes:
-            raise SpecError(name, text, "one of " + ", ".join(codes))
-        return text
-
-    return read
-
-
-READERS: dict[str, Callable[[str, str], Any]] = {
-    "hidden": _whole(*HIDDEN),
-    "width": _whole(*WIDTH),
-    "weights": _one_of(tuple(NIELSEN_WEIGHTS)),
-    "activation": _one_of(tuple(ACTIVATIONS)),
-    "cost": _one_of(tuple(COSTS)),
-    "optimizer": _one_of(OPTIMIZERS),
-    "rate": _real(*RATE),
-    "batch": _one_of(BATCHES),
-    "steps": _whole(*STEPS),
-    "seed": _whole(*SEEDS),
-    "clip": _one_of(CLIPS),
-    "clip_limit": _real(*LIMIT),
-    "l1": _real(*PENALTY),
-    "l2": _real(*PENALTY),
-    "remedy": _one_of((NONE, *REMEDIES)),
-    "view": _one_of(VIEWS),
+READERS: dict[str, Reader] = {
+    "hidden": whole(*HIDDEN),
+    "width": whole(*WIDTH),
+    "weights": one_of(tuple(NIELSEN_WEIGHTS)),
+    "activation": one_of(tuple(ACTIVATIONS)),
+    "cost": one_of(tuple(COSTS)),
+    "optimizer": one_of(OPTIMIZERS),
+    "rate": real(*RATE),
+    "batch": one_of(BATCHES),
+    "steps": whole(*STEPS),
+    "seed": whole(*SEEDS),
+    "clip": one_of(CLIPS),
+    "clip_limit": real(*LIMIT),
+    "l1": real(*PENALTY),
+    "l2": real(*PENALTY),
+    "remedy": one_of((NONE, *REMEDIES)),
+    "view": one_of(VIEWS),
 }
 
 
