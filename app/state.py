@@ -74,6 +74,7 @@ class Settings:
     gates_updates: int = GATES.updates
     gates_learning_rate: float = GATES.learning_rate
     gates_clip_norm: float | None = GATES.clip_norm
+    train_network: str = TRAIN.network
     train_hidden: int = TRAIN.hidden
     train_width: int = TRAIN.width
     train_weights: str = TRAIN.weights

@@ -15,6 +15,7 @@ from gradcore.experiments.data import Dataset
 from gradcore.experiments.remedies import REMEDIES
 from gradcore.experiments.train_spec import CLIPS, FULL, NIELSEN_WEIGHTS, OPTIMIZERS, TrainSpec, nielsen
 from gradcore.query import Reader, one_of, real, whole
+from gradcore.spec import Spec
 
 PREFIX = "train_"
 NONE = "none"
@@ -26,15 +27,21 @@ LIMIT = (1e-6, 1e6)
 PENALTY = (0.0, 10.0)
 SEEDS = (0, 2**31 - 1)
 BATCHES = (FULL, "10", "32", "100", "300")
-VIEWS = ("updates", "saturated", "neurons", "start")
+VIEWS = ("updates", "saturated", "factors", "neurons", "start")
+NETWORKS = ("nielsen", "spec")
+OWN = ("hidden", "width", "weights", "activation")  # fields that say nothing of a network that is a Spec
 
 
 @dataclass(frozen=True)
 class TrainQuestion:
-    """A training run and what is looked at: the fields of TrainSpec for ``hidden`` layers of ``width`` units each with
-    the law of ``nielsen(..., weights)``; ``remedy`` a code of REMEDIES that is tried beside it, or "none"; ``view`` one
-    of VIEWS."""
+    """A training run and what is looked at: the fields of TrainSpec, ``remedy`` a code of REMEDIES that is tried beside
+    it, or "none", ``view`` one of VIEWS.
 
+    ``network`` "nielsen": ``hidden`` layers of ``width`` units each with the law of ``nielsen(..., weights)`` and this
+    ``activation``; "spec": any Spec, given to ``spec`` beside the data. A link holds its fields under their own names.
+    """
+
+    network: str = "nielsen"
     hidden: int = 4
     width: int = 30
     weights: str = "scaled"
@@ -52,11 +59,12 @@ class TrainQuestion:
     remedy: str = NONE
     view: str = "updates"
 
-    def spec(self, data: Dataset) -> TrainSpec:
-        """The plain run on this data. Raises SpecError."""
-        sizes = [data.pixels, *[self.width] * self.hidden, data.classes]
-        return TrainSpec(
-            network=nielsen(sizes, self.weights).replace(activation=self.activation),
+    def spec(self, data: Dataset, network: Spec | None = None) -> TrainSpec:
+        """The plain run on this data; ``network``: the Spec where it is one (default: Spec()). Raises SpecError, also
+        where the sizes of the Spec are not those of the data."""
+        own = (network or Spec()) if self.network == "spec" else self._nielsen(data)
+        spec = TrainSpec(
+            network=own,
             cost=self.cost,
             optimizer=self.optimizer,
             learning_rate=self.rate,
@@ -68,6 +76,12 @@ class TrainQuestion:
             l2=self.l2,
             seed=self.seed,
         )
+        spec.sized(data)
+        return spec
+
+    def _nielsen(self, data: Dataset) -> Spec:
+        sizes = [data.pixels, *[self.width] * self.hidden, data.classes]
+        return nielsen(sizes, self.weights).replace(activation=self.activation)
 
     def to_query(self) -> dict[str, str]:
         """The parameters of a link; defaults are left out."""
@@ -83,6 +97,7 @@ def from_query(parameters: Mapping[str, str]) -> TrainQuestion:
 
 
 READERS: dict[str, Reader] = {
+    "network": one_of(NETWORKS),
     "hidden": whole(*HIDDEN),
     "width": whole(*WIDTH),
     "weights": one_of(tuple(NIELSEN_WEIGHTS)),
@@ -124,6 +139,14 @@ class TrainPreset:
 PRESETS: dict[str, TrainPreset] = {
     preset.code: preset
     for preset in (
+        TrainPreset(
+            "factors",
+            "1.9",
+            "Do the weights grow out of it?",
+            "Two hidden layers that Adam trains to 99%: the weights grow several times over, and still one factor "
+            "|w σ'(z)| in a thousand is above 1. Learning does not end the product of small factors.",
+            TrainQuestion(hidden=2, optimizer="adam", rate=0.03, view="factors"),
+        ),
         TrainPreset(
             "neurons",
             "2.1",
