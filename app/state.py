@@ -16,7 +16,7 @@ from app.i18n import spec_error_text
 from gradcore.charts import MOMENTS, STATISTICS
 from gradcore.codec import from_query_leniently, to_query
 from gradcore.errors import SpecError
-from gradcore.experiments import gates, train_question
+from gradcore.experiments import gates, symptom_examples, train_question
 from gradcore.experiments.chain import question
 from gradcore.phase_map import scalar_of
 from gradcore.query import Reader, one_of, whole
@@ -29,6 +29,7 @@ MAX_NETWORKS = 256
 CHAIN = question.ChainQuestion()
 GATES = gates.GatesQuestion()
 TRAIN = train_question.TrainQuestion()
+SYMPTOMS = symptom_examples.SymptomsQuestion()
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,7 @@ class Settings:
     train_l2: float = TRAIN.l2
     train_remedy: str = TRAIN.remedy
     train_view: str = TRAIN.view
+    symptoms_example: str = SYMPTOMS.example
 
 
 def _scalar(name: str, text: str) -> str:
@@ -114,6 +116,7 @@ READERS: dict[str, Reader] = {
     **{question.PREFIX + name: reader for name, reader in question.READERS.items()},  # the page Chain's
     **{gates.PREFIX + name: reader for name, reader in gates.READERS.items()},  # the page Gates'
     **{train_question.PREFIX + name: reader for name, reader in train_question.READERS.items()},
+    **{symptom_examples.PREFIX + name: reader for name, reader in symptom_examples.READERS.items()},
 }
 
 

@@ -21,6 +21,7 @@ ICONS = {
     "chain": ":material/link:",
     "gates": ":material/door_open:",
     "train": ":material/fitness_center:",
+    "symptoms": ":material/stethoscope:",
     "start": ":material/play_arrow:",
     "stop": ":material/stop:",
     "download": ":material/download:",

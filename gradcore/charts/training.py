@@ -118,9 +118,9 @@ def layer_chart(
     rows = [row for one in shown for row in _curves(quantity, one, names, shown_names)]
     bands = _bands(first, names, shown_names, steps) if first is not None else []
     values = [row["size"] for row in rows] + [row[end] for row in bands for end in ("low", "high")]
-    y = _value_axis(quantity, values, t)
+    y = value_axis(quantity, values, t)
     x = _step_axis(steps, len(bands), t)
-    color = _layer_color(shown_names, t)
+    color = layer_color(shown_names, t)
     dash = _dash([one.name for one in shown])
     tooltip = [
         alt.Tooltip("layer:N", title=t("layer")),
@@ -139,7 +139,7 @@ def layer_chart(
     if rows and len(shown_names) > COLORS:
         layers.append(_end_labels([row for row in rows if row["run"] == shown[0].name], x, y, color))
     if bands:
-        layers += _band_layers(bands, x, (y, _value_axis(quantity, values, t, "low")), color, t)
+        layers += _band_layers(bands, x, (y, value_axis(quantity, values, t, "low")), color, t)
     title = t(quantity.title)
     if len(shown_names) < len(every):
         title = t("{title}: {count} of {layers} layers", title=title, count=len(shown_names), layers=len(every))
@@ -240,7 +240,8 @@ def _every(steps: int) -> int:
     return next(s * 10**k for k in range(8) for s in (1, 2, 5) if steps / (s * 10**k) <= 6)
 
 
-def _value_axis(quantity: Quantity, values: list[float], t: Translate, column: str = "size") -> alt.Y:
+def value_axis(quantity: Quantity, values: list[float], t: Translate, column: str = "size") -> alt.Y:
+    """The axis of a quantity's values; where it is logarithmic, ``values`` are logarithms to base 10."""
     import altair as alt
 
     if not quantity.log:
@@ -255,7 +256,8 @@ def _value_axis(quantity: Quantity, values: list[float], t: Translate, column: s
     return alt.Y(f"{column}:Q", title=t(quantity.axis), axis=axis, scale=alt.Scale(domain=list(domain), nice=False))
 
 
-def _layer_color(names: list[str], t: Translate) -> alt.Color:
+def layer_color(names: list[str], t: Translate) -> alt.Color:
+    """One colour for each layer, with the legend above the chart."""
     import altair as alt
 
     legend = alt.Legend(
@@ -305,7 +307,7 @@ def scalar_chart(
     if name == "loss" and sizes and min(sizes) > 0.0 and max(sizes) > WIDE * min(sizes):
         for row in rows:
             row["text"], row["size"] = f"{row['size']:.4g}", math.log10(row["size"])
-        y = _value_axis(Quantity(name, title, "loss C (log scale)"), [row["size"] for row in rows], t)
+        y = value_axis(Quantity(name, title, "loss C (log scale)"), [row["size"] for row in rows], t)
     else:
         for row in rows:
             row["text"] = f"{row['size']:.4g}"
