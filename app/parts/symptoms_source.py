@@ -18,7 +18,7 @@ from gradcore.experiments.training_log import TrainingLog, read_log
 
 EXAMPLE_KEY = f"setting_{PREFIX}example"
 STAYS: dict[str, Any] = {"persist_state": "session"}
-MEGABYTES = 32  # of a record
+MEGABYTES, MEGABYTE = 32, 2**20  # of a record
 PASTED = "record.csv"
 SAMPLE = "step,loss,grad_1,grad_2,weight_1,weight_2\n0,2.31,0.002,0.4,5.1,3.2\n1,2.30,0.002,0.4,5.1,3.3"
 
@@ -54,8 +54,8 @@ def forget_own() -> None:
 
 def _read(name: str, content: str | bytes) -> None:
     """Show this record from now on, or say what is wrong with it."""
-    if len(content) > MEGABYTES * 2**20:
-        size = f"{len(content) / 2**20:.1f}"
+    if len(content) > MEGABYTES * MEGABYTE:
+        size = f"{len(content) / MEGABYTE:.1f}"
         problem = t("{name} has {size} MB; at most {most} MB are read.", name=name, size=size, most=MEGABYTES)
     else:
         try:
