@@ -95,9 +95,19 @@ def test_every_example_shows_what_it_is_there_for(code: str) -> None:
     found = {symptom.code for symptom in find_symptoms(TrainingLog.from_run(run))}
     assert SHOWN[code] <= found and (found or code == "healthy") and not (code == "healthy" and found)
     if code == "overflow":
-        assert len(run.steps) == 62 and math.isfinite(run.steps[-1].loss)
+        assert len(run.steps) == 246 and math.isfinite(run.steps[-1].loss)
+        norms = run.series("weight_norms")
+        assert norms[100] / norms[99] == pytest.approx(18.0)
     if code == "diverging":
-        assert len(run.steps) == 4
+        assert len(run.steps) == 7
+
+
+@pytest.mark.parametrize("code", [code for code in EXAMPLES if code != "healthy"])
+def test_the_first_remedy_of_every_example_cures_its_worst_symptom(code: str) -> None:
+    run = EXAMPLES[code].run(digits())
+    worst = find_symptoms(TrainingLog.from_run(run))[0]
+    cured = train_all(REMEDIES[worst.remedies[0].code].apply(run.spec), digits())
+    assert worst.code not in {symptom.code for symptom in find_symptoms(TrainingLog.from_run(cured))}
 
 
 def test_the_link_of_an_example() -> None:
@@ -204,11 +214,11 @@ def test_evidence_without_a_point_is_a_rule() -> None:
     log = EXAMPLES["diverging"].log(digits())
     found = find_symptoms(log)
     made = charts.loss_chart(log, found).to_dict(validate=False)
-    assert [layer["mark"]["type"] for layer in made["layer"]] == ["line", "rule"]
-    (mark,) = [row for row in rows(charts.loss_chart(log, found)) if "what" in row]
-    assert "size" not in mark and mark["step"] == 3 and mark["text"] == "nan"
+    assert [layer["mark"]["type"] for layer in made["layer"]][:2] == ["line", "rule"]
+    (mark,) = [row for row in rows(charts.loss_chart(log, found)) if "nan from" in row.get("what", "")]
+    assert "size" not in mark and mark["step"] == 6 and mark["text"] == "nan"
     points = [row for row in rows(charts.loss_chart(log, found)) if "what" not in row]
-    assert [row["size"] for row in points] == pytest.approx(np.log10(log.loss[:3]))  # it spans orders of magnitude
+    assert [row["size"] for row in points] == pytest.approx(np.log10(log.loss[:6]))  # it spans orders of magnitude
 
 
 def test_steps_of_the_records_own_and_many_layers() -> None:

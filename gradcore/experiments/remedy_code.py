@@ -51,7 +51,7 @@ TORCH: dict[str, str] = {
 
 RECORD = """import csv
 
-layers = [p for _, p in model.named_parameters() if p.dim() > 1]  # weight matrices, the first layer's first
+layers = [p for _, p in model.named_parameters() if p.dim() > 1 and p.requires_grad]  # weights, the first layer's first
 names = [f"{what}_{number + 1}" for what in ("grad", "weight", "update") for number in range(len(layers))]
 with open("record.csv", "w", newline="") as file:
     record = csv.writer(file)

@@ -65,15 +65,15 @@ EXAMPLES: dict[str, Example] = {
         Example(
             "diverging",
             "Loss not a number",
-            "Linear layers with a learning rate of 10,000: the loss is nan after three steps.",
-            TrainQuestion(activation="linear", rate=10_000.0, steps=40),
+            "Three linear layers with a learning rate of 1: every step overshoots more, and the seventh has no loss.",
+            TrainQuestion(hidden=3, activation="linear", rate=1.0, steps=40),
         ),
         Example(
             "overflow",
             "Weights overflow",
-            "Weight decay times the learning rate is 100,000: every step multiplies the weights by that, and after "
-            "62 of them they are infinite, while the loss of the sigmoid outputs stays finite.",
-            TrainQuestion(cost="quadratic", rate=10_000.0, l2=10.0, steps=80),
+            "Learning rate times weight decay is 19: every step multiplies the weights by 1 − 19 = −18 until they are "
+            "infinite, while the loss of the sigmoid outputs stays finite.",
+            TrainQuestion(hidden=2, cost="quadratic", rate=1.9, l2=10.0, steps=300),
         ),
         Example(
             "saturated",

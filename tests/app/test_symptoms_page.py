@@ -85,7 +85,7 @@ def test_the_page_opens_with_an_example_and_a_press_shows_another() -> None:
     app = open_page()
     assert app.session_state["symptoms_pick"] == "vanishing" and "The loss is stuck" in pages.headline(app)
     app.button_group(key="symptoms_pick").set_value("diverging").run()
-    assert not app.exception and pages.headline(app) == "The loss is nan from step 3 on."
+    assert not app.exception and pages.headline(app) == "The loss is nan from step 6 on."
     assert app.session_state["setting_symptoms_example"] == "diverging"
     link = state.write_query(pages.Spec(), state.Settings(symptoms_example="diverging"))
     assert link == {"symptoms_example": "diverging"}
