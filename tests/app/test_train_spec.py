@@ -264,3 +264,10 @@ def test_the_row_of_the_document_opens_the_view() -> None:
     line = next(line for line in table.splitlines() if line.startswith("| 1.9 |"))
     link = line.split("`/train?")[1].split("`")[0]
     assert dict(parse_qsl(link)) == PRESETS["factors"].query
+
+
+def test_explore_opens_its_network_on_train() -> None:
+    app = pages.small_app(activation="tanh")
+    app.button(key="to_train").click().run()
+    assert not app.exception and asked(app).network == "spec" and pages.asked(app).activation == "tanh"
+    assert go(app).label == "Start" and "64-16-16-16-16-10 · tanh" in captions(app)
