@@ -60,11 +60,10 @@ def _nothing(source: Source, entries: tuple[Entry, ...]) -> str:
 
 
 def _first_remedy(found: list[Symptom]) -> str:
-    remedies = found[0].remedies
-    more = t(" {count} more symptoms below.", count=len(found) - 1) if len(found) > 1 else ""
-    if not remedies:
-        return more.strip()
-    return t("What helps first: {remedy}.", remedy=remedies[0].message.text(t)) + more
+    parts = [t("What helps first: {remedy}.", remedy=one.message.text(t)) for one in found[0].remedies[:1]]
+    if len(found) > 1:
+        parts.append(t("Symptoms beside it: {count}.", count=len(found) - 1))
+    return " ".join(parts)
 
 
 def _beside(source: Source, found: list[Symptom]) -> None:
