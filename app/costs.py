@@ -1,4 +1,4 @@
-"""What a measurement costs: its memory, and its time by a model that the networks measured so far calibrate."""
+"""What a measurement or a training step costs: its memory, and its time by a model that what was run calibrates."""
 
 from __future__ import annotations
 
@@ -118,3 +118,42 @@ def too_large(spec: Spec, sampler: str = "dense") -> bool:
         weights, within = 0.0, 48.0 - 2.0
     per_sample = (3.0 if sampler == "exact" else 2.0) * widths.sum() + within * widths.max()
     return 8.0 * (weights + float(spec.batch_size) * per_sample) > MAX_BYTES
+
+
+# --- training -------------------------------------------------------------------------------------------------
+
+# Of one step in float64, from timings of 5 to 200 layers of 16 to 1024 units on 10 to 1000 items.
+STEP_LAYER, STEP_ENTRY = 4e-4, 2e-8  # seconds per layer; per unit and item
+STEP_PRODUCT, STEP_WEIGHT = 2.2e-10, 3e-8  # per weight and item; per weight
+BEARABLE = 6.0  # seconds of one step
+MAX_RECORD = 2.5e8  # bytes of a run's record
+NUMBER, NUMBERS = 32.0, 9  # bytes of a number in a record, and how many a layer has in every step
+COPIES = 7  # of the weights: themselves, gradient, start, before the update, the optimizer's
+
+
+def modelled_step(sized: Spec, items: int) -> float:
+    """Seconds of one training step on so many items by the model alone; ``sized``: the network on its data."""
+    weights, entries = _weights(sized), items * float(sized.layer_widths.sum())
+    products = weights * (STEP_WEIGHT + STEP_PRODUCT * items)
+    return STEP_LAYER * sized.depth + STEP_ENTRY * entries + products
+
+
+@st.cache_resource(show_spinner=False)
+def training_calibration() -> Calibration:
+    """How much slower than the model training steps have been of late in this process."""
+    return Calibration()
+
+
+def step_seconds(sized: Spec, items: int) -> float:
+    """About how long one training step will take here."""
+    return modelled_step(sized, items) * training_calibration().scale
+
+
+def step_bytes(sized: Spec, items: int) -> float:
+    """About the memory that training needs: weights in all their copies, signals and their gradients."""
+    return 8.0 * (COPIES * _weights(sized) + 4.0 * items * float(sized.layer_widths.sum()))
+
+
+def record_bytes(sized: Spec, steps: int) -> float:
+    """About the memory of the record of so many steps."""
+    return NUMBER * NUMBERS * sized.depth * float(steps)

@@ -14,6 +14,7 @@ import streamlit as st  # noqa: E402
 from app import controls, theme  # noqa: E402
 from app.i18n import t  # noqa: E402
 from app.pages import PAGES  # noqa: E402
+from app.parts import move  # noqa: E402
 
 
 def main() -> None:
@@ -25,15 +26,14 @@ def main() -> None:
         initial_sidebar_state=theme.SIDEBAR_WIDTH,
     )
     first = PAGES[0]
-    page = st.navigation(
-        [
-            st.Page(
-                one.run, title=t(one.title), icon=one.icon, url_path=one.address, default=one is first, help=t(one.help)
-            )
-            for one in PAGES
-        ],
-        position="top",
-    )
+    pages = {
+        one.address: st.Page(
+            one.run, title=t(one.title), icon=one.icon, url_path=one.address, default=one is first, help=t(one.help)
+        )
+        for one in PAGES
+    }
+    page = st.navigation(list(pages.values()), position="top")
+    move.arrive(pages)
     controls.ask(page.url_path)
     page.run()
     controls.sidebar()  # unless the page has drawn it already

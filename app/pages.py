@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from app import theme
 from app.i18n import mark
-from app.views import activations, chain, explore, gates, initializers, learn, phase_map, train
+from app.views import activations, chain, explore, gates, initializers, learn, phase_map, symptoms, train
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,13 @@ PAGES = (
         theme.ICONS["train"],
         mark("A small network while it learns: the speed of every layer, with and without a remedy."),
         train.page,
+    ),
+    Page(
+        "symptoms",
+        mark("Symptoms"),
+        theme.ICONS["symptoms"],
+        mark("What is wrong with a training run, in which layer and step, and what helps: yours, or an example."),
+        symptoms.page,
     ),
     Page(
         "gates",

@@ -6,7 +6,7 @@ the first run, and when a link or the browser's Back button changes it, the URL 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -16,10 +16,11 @@ from app.i18n import spec_error_text
 from gradcore.charts import MOMENTS, STATISTICS
 from gradcore.codec import from_query_leniently, to_query
 from gradcore.errors import SpecError
-from gradcore.experiments import gates, train_question
+from gradcore.experiments import gates, symptom_examples, train_question
 from gradcore.experiments.chain import question
 from gradcore.experiments.learn import question as learn_question
 from gradcore.phases import scalar_of
+from gradcore.query import Reader, one_of, whole
 from gradcore.spec import Spec
 from gradcore.theory.axes import AXES
 
@@ -30,6 +31,7 @@ CHAIN = question.ChainQuestion()
 GATES = gates.GatesQuestion()
 TRAIN = train_question.TrainQuestion()
 LEARN = learn_question.LearnQuestion()
+SYMPTOMS = symptom_examples.SymptomsQuestion()
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ class Settings:
     gates_updates: int = GATES.updates
     gates_learning_rate: float = GATES.learning_rate
     gates_clip_norm: float | None = GATES.clip_norm
+    train_network: str = TRAIN.network
     train_hidden: int = TRAIN.hidden
     train_width: int = TRAIN.width
     train_weights: str = TRAIN.weights
@@ -106,28 +109,7 @@ class Settings:
     learn_alpha: float = LEARN.alpha
     learn_forget_bias: float = LEARN.forget_bias
     learn_threshold: float = LEARN.threshold
-
-
-def _whole(low: int, high: int) -> Callable[[str, str], int]:
-    def read(name: str, text: str) -> int:
-        try:
-            number = int(text)
-        except ValueError:
-            number = low - 1
-        if not low <= number <= high:
-            raise SpecError(name, text, f"an integer from {low:,} to {high:,}")
-        return number
-
-    return read
-
-
-def _one_of(codes: tuple[str, ...]) -> Callable[[str, str], str]:
-    def read(name: str, text: str) -> str:
-        if text not in codes:
-            raise SpecError(name, text, "one of " + ", ".join(codes))
-        return text
-
-    return read
+    symptoms_example: str = SYMPTOMS.example
 
 
 def _scalar(name: str, text: str) -> str:
@@ -138,20 +120,21 @@ def _scalar(name: str, text: str) -> str:
     return text
 
 
-READERS: dict[str, Callable[[str, str], Any]] = {
-    "networks": _whole(1, MAX_NETWORKS),
-    "seed": _whole(0, 2**31 - 1),
-    "dtype": _one_of(DTYPES),
-    "sampler": _one_of(SAMPLERS),
-    "moment": _one_of(MOMENTS),
-    "statistic": _one_of(STATISTICS),
-    "map_x": _one_of(AXES),
-    "map_y": _one_of(AXES),
+READERS: dict[str, Reader] = {
+    "networks": whole(1, MAX_NETWORKS),
+    "seed": whole(0, 2**31 - 1),
+    "dtype": one_of(DTYPES),
+    "sampler": one_of(SAMPLERS),
+    "moment": one_of(MOMENTS),
+    "statistic": one_of(STATISTICS),
+    "map_x": one_of(AXES),
+    "map_y": one_of(AXES),
     "map_of": _scalar,
     **{question.PREFIX + name: reader for name, reader in question.READERS.items()},  # the page Chain's
     **{gates.PREFIX + name: reader for name, reader in gates.READERS.items()},  # the page Gates'
     **{train_question.PREFIX + name: reader for name, reader in train_question.READERS.items()},
     **{learn_question.PREFIX + name: reader for name, reader in learn_question.READERS.items()},
+    **{symptom_examples.PREFIX + name: reader for name, reader in symptom_examples.READERS.items()},
 }
 
 

@@ -26,6 +26,7 @@ ICONS = {
     "previous": ":material/chevron_left:",
     "next": ":material/chevron_right:",
     "corrected": ":material/report:",
+    "symptoms": ":material/stethoscope:",
     "start": ":material/play_arrow:",
     "stop": ":material/stop:",
     "download": ":material/download:",

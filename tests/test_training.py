@@ -253,10 +253,39 @@ def test_a_cancelled_run_keeps_what_it_had():
     run, steps = Run.of(spec, FEW), train(spec, FEW)
     for step in itertools.islice(steps, 4):
         run.add(step)
-    steps.close()
     whole = train_all(spec.replace(steps=4), FEW)
     assert run.steps == whole.steps and run.series("speeds").shape == (4, 3)
     assert not run.finished and whole.finished and not Run.from_json(run.to_json()).finished
+
+
+class Interrupted(BaseException):
+    """As Streamlit ends a script."""
+
+
+@pytest.mark.parametrize("norm", ["none", "batch"])
+def test_a_run_stopped_within_a_step_goes_on_with_the_same_numbers(norm):
+    """Stopped at one call of beat after the other: on the way forward, on the way back, between the shares."""
+    network = gc.Spec(depth=4, width=7, activation="tanh", norm=norm, residual="identity")
+    spec = TrainSpec(network=network, optimizer="adam", clip="norm", steps=3)
+    calls, stops = 0, 0
+
+    def beat() -> None:
+        nonlocal calls, stops
+        calls += 1
+        if calls > stops:
+            calls, stops = 0, stops + 1
+            raise Interrupted
+
+    run, steps = Run.of(spec, FEW), train(spec, FEW, beat=beat)
+    while True:
+        try:
+            run.add(next(steps))
+        except Interrupted:
+            continue
+        except StopIteration:
+            break
+    assert stops >= 3 * 4 - 1  # 4 layers forward, 4 back, 3 shares in the longest of them
+    assert run.steps == train_all(spec, FEW).steps
 
 
 def test_the_same_question_gives_the_same_run_and_json_returns_it():

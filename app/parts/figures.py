@@ -9,6 +9,7 @@ import streamlit as st
 
 from app import theme
 from app.i18n import language, mark, t
+from app.parts import move
 from app.parts.place import Place
 from gradcore import charts
 from gradcore.codec import to_query
@@ -58,7 +59,21 @@ def tools() -> Tools:
             t("Over random networks, for line and points alike: the mean network, or the median one."),
         )
         with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center", gap="small"):
+            _train_button()
             return Tools(st.empty(), st.empty(), st.empty())
+
+
+def _train_button() -> None:
+    """The way to the page Train with this network; what it costs is said there."""
+    st.button(
+        t("Train this network"),
+        key="to_train",
+        icon=theme.ICONS["train"],
+        type="tertiary",
+        help=t("Opens the page Train on this network: the digits are learned, and every layer's speed is drawn."),
+        on_click=move.go,
+        args=("train", {"train_network": "spec"}),
+    )
 
 
 def moment_switch() -> None:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import groupby
 from typing import Any
 
 import streamlit as st
 
-from app import theme
+from app import costs, theme
 from app.i18n import mark, t
 from app.parts import train_state
 from app.parts.train_state import Situation
 from app.parts.verdict_box import Look
+from app.parts.words import seconds_text
 from gradcore.charts.training_words import course, headline, kind_of, plateau, predicted_text
 from gradcore.experiments.first_step import FirstStep
+from gradcore.spec import Spec
 
+LISTED = 8  # sizes that are written out
+LONG = 3.0  # seconds of a run that are said beforehand
 LOOKS = {  # one for each of gradcore.charts.training_words.KINDS
     "vanishes": Look(mark("Vanishing"), ":material/trending_down:", "red"),
     "explodes": Look(mark("Exploding"), ":material/trending_up:", "red"),
@@ -40,13 +46,17 @@ def sentence(shown: Situation, first: FirstStep | None) -> None:
         for message in said:
             if message is not None:
                 st.caption(message.text(t))
+        if shown.data is not None and not train_state.networks_of(shown.spec, shown.data):
+            st.caption(
+                t("The speeds at the start are not predicted: random networks of this size would take too long to run.")
+            )
 
 
 def _made_of(shown: Situation) -> str:
     spec, run = shown.spec, shown.plain
     values: dict[str, Any] = {
-        "sizes": "-".join(str(size) for size in _sizes(shown)),
-        "activation": spec.network.activation,
+        "sizes": sizes_text(_sizes(shown)),
+        "activation": _form(spec.network),
         "data": str(run.data["name"]) if shown.record and run is not None else shown.data.name if shown.data else "",
         "seed": spec.seed,
         "done": len(run.steps) if run is not None else 0,
@@ -55,11 +65,32 @@ def _made_of(shown: Situation) -> str:
     return t("{sizes} · {activation} · {data} · seed {seed} · {done} of {total} steps", **values)
 
 
+def _form(network: Spec) -> str:
+    """Activation, norm and residual form."""
+    parts = [network.activation]
+    if network.norm != "none":
+        parts.append(t("{norm} norm", norm=network.norm))
+    if network.residual != "none":
+        parts.append(t("{residual} residual", residual=network.residual))
+    return " · ".join(parts)
+
+
 def _sizes(shown: Situation) -> list[int]:
     spec, run = shown.spec.network, shown.plain
     pixels = run.data["pixels"] if run is not None else shown.data.pixels if shown.data else 0
     widths = spec.width if isinstance(spec.width, tuple) else (spec.width,) * (spec.depth - 1)
-    return [int(pixels), *widths]
+    classes = run.data["classes"] if run is not None else shown.data.classes if shown.data else 0
+    return [int(pixels), *widths, *([] if isinstance(spec.width, tuple) else [int(classes)])]
+
+
+def sizes_text(sizes: Sequence[int]) -> str:
+    """64-30-30-10; many layers of one width are counted: 64-49×256-10."""
+    if len(sizes) <= LISTED:
+        return "-".join(str(size) for size in sizes)
+    groups = ((size, len(list(same))) for size, same in groupby(sizes[1:-1]))
+    inner = [f"{count}×{size}" if count > 1 else str(size) for size, count in groups]
+    parts = [str(sizes[0]), *inner, str(sizes[-1])]
+    return "-".join(parts if len(parts) <= LISTED else [*parts[: LISTED - 2], "…", parts[-1]])
 
 
 def buttons(shown: Situation) -> None:
@@ -73,10 +104,36 @@ def buttons(shown: Situation) -> None:
         width="stretch",
         on_click=press[0],
         args=press[1:],
-        disabled=shown.data is None,
+        disabled=shown.data is None or shown.refused is not None,
     )
+    if text := cost_text(shown):
+        st.caption(text)
     if shown.record:
         st.button(t("Close the record"), key="train_close", width="stretch", on_click=train_state.close_record)
+
+
+TOO_LARGE = {
+    "step": mark("Too large to train here: one step would take about {seconds}. Fewer units, layers or items help."),
+    "memory": mark("Too large to train here: it would need about {gigabytes} GB. Fewer units or layers help."),
+    "record": mark("Too long a record: {steps} steps of {layers} layers. Fewer steps or layers help."),
+}
+
+
+def cost_text(shown: Situation) -> str:
+    """What the run will take where it is more than a moment, or what is too large about it."""
+    sized, data = shown.sized, shown.data
+    if sized is None or data is None:
+        return ""
+    each = shown.step_seconds
+    if (refused := shown.refused) is not None:
+        memory = costs.step_bytes(sized, shown.spec.batch_items(data)) / 1e9
+        values = {"gigabytes": f"{memory:.1f}", "steps": f"{shown.spec.steps:,}", "layers": f"{sized.depth:,}"}
+        return t(TOO_LARGE[refused], seconds=seconds_text(each), **values)
+    runs = {spec: train_state.kept().get((spec, shown.digest)) for spec in shown.missing}
+    left = sum(spec.steps_on(data) - (0 if run is None else len(run.steps)) for spec, run in runs.items())
+    if shown.going or left * each < LONG:
+        return ""
+    return t("About {each} a step, {whole} in all.", each=seconds_text(each), whole=seconds_text(left * each))
 
 
 def _press(shown: Situation) -> tuple[str, str, tuple[Any, ...]]:

@@ -34,6 +34,7 @@ class Choice:
     label: str
     help: str
     options: tuple[str, ...]
+    active: Callable[[TrainQuestion], bool] = lambda question: True
 
 
 @dataclass(frozen=True)
@@ -48,16 +49,22 @@ class Number:
     active: Callable[[TrainQuestion], bool] = lambda question: True
 
 
+def _plain(question: TrainQuestion) -> bool:
+    return question.network != "spec"
+
+
+NETWORKS = {"nielsen": mark("plain layers, as below"), "spec": mark("the network of the sidebar")}
 CONTROLS: tuple[Choice | Number, ...] = (
-    Number("hidden", mark("Hidden layers"), mark("Layers between input and output, 1 to 6."), limits.HIDDEN, 1),
-    Number("width", mark("Units per layer"), mark("Units in every hidden layer."), limits.WIDTH, 5),
+    Number("hidden", mark("Hidden layers"), mark("Layers between input and output, 1 to 6."), limits.HIDDEN, 1, _plain),
+    Number("width", mark("Units per layer"), mark("Units in every hidden layer."), limits.WIDTH, 5, _plain),
     Choice(
         "weights",
         mark("Weights"),
         mark("scaled: N(0, 1/fan_in); standard: N(0, 1). Biases are N(0, 1) in both."),
         tuple(NIELSEN_WEIGHTS),
+        _plain,
     ),
-    Choice("activation", mark("Activation"), mark("After every hidden layer."), tuple(ACTIVATIONS)),
+    Choice("activation", mark("Activation"), mark("After every hidden layer."), tuple(ACTIVATIONS), _plain),
     Choice(
         "cost",
         mark("Cost"),
@@ -112,12 +119,42 @@ def _choose() -> None:
 
 def draw(question: TrainQuestion) -> None:
     """The widgets."""
-    with st.container(border=True), st.grid(7, min_column_width=FIELD_MIN_WIDTH, gap="small"):
-        for control in CONTROLS:
-            if isinstance(control, Choice):
-                st.selectbox(t(control.label), control.options, key=key_of(control.name), help=t(control.help), **STAYS)
-            else:
-                _number(control, question)
+    with st.container(border=True, gap="small"):
+        _network(question)
+        with st.grid(7, min_column_width=FIELD_MIN_WIDTH, gap="small"):
+            for control in CONTROLS:
+                if isinstance(control, Choice):
+                    st.selectbox(
+                        t(control.label),
+                        control.options,
+                        key=key_of(control.name),
+                        help=t(control.help),
+                        disabled=not control.active(question),
+                        **STAYS,
+                    )
+                else:
+                    _number(control, question)
+
+
+def _network(question: TrainQuestion) -> None:
+    """Which network: the plain one of the first four fields, or any Spec."""
+    with st.container(gap="xxsmall"):
+        st.segmented_control(
+            t("Network"),
+            limits.NETWORKS,
+            required=True,
+            format_func=lambda code: t(NETWORKS[code]),
+            key=key_of("network"),
+            help=t("Any network of the other pages can be trained: its sidebar appears with all of its fields."),
+            **STAYS,
+        )
+        if question.network == "spec":
+            st.caption(
+                t(
+                    "Depth, width, activation, weights, norm and residual form are the sidebar's; the last layer has "
+                    "one unit for each class. Input, batch and loss are those of this run."
+                )
+            )
 
 
 def _number(control: Number, question: TrainQuestion) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import streamlit as st
@@ -14,18 +14,21 @@ from app.parts import train_state
 from app.parts.train_controls import STAYS
 from app.parts.train_state import Situation, key_of
 from gradcore.charts import training as charts
-from gradcore.charts.training_words import describe
+from gradcore.charts.training_words import describe, factors_text
+from gradcore.experiments.data import Dataset
 from gradcore.experiments.first_step import FirstStep
 from gradcore.experiments.train_question import VIEWS
-from gradcore.experiments.train_spec import nielsen
+from gradcore.experiments.train_spec import TrainSpec
 
 SCALAR_HEIGHT = 230  # px
+WORDS_HEIGHT = 40  # px: two lines below a chart
 PANEL_HEIGHT = theme.CHART_HEIGHT - 50  # px: the switch stands above it
 DEEPEST = 4  # hidden layers in the table of speeds at the start
 BOOK = ("–", "0.07, 0.31", "0.012, 0.060, 0.283", "0.003, 0.017, 0.070, 0.285")  # Nielsen's draws, on MNIST
 TITLES = {
     "updates": mark("Update over weights"),
     "saturated": mark("Saturated units"),
+    "factors": mark("Factors |w φ'(z)| above 1"),
     "neurons": mark("Single neurons before training"),
     "start": mark("Speeds at the start, by depth"),
 }
@@ -62,10 +65,26 @@ def draw(figures: Figures, shown: Situation, first: FirstStep | None) -> None:
         _put(place, chart, SCALAR_HEIGHT, t("{title} over the steps of training.", title=t(charts.SCALARS[name][0])))
     view = shown.question.view
     if view in charts.QUANTITIES:
-        chart = charts.layer_chart(charts.QUANTITIES[view], drawn, height=PANEL_HEIGHT, **size)
-        _put(figures.panel, chart, PANEL_HEIGHT, t(charts.QUANTITIES[view].title))
+        said = _said_of(view, shown)
+        height = PANEL_HEIGHT - (WORDS_HEIGHT if said else 0)
+        chart = charts.layer_chart(charts.QUANTITIES[view], drawn, height=height, **size)
+        with figures.panel.container(gap="xxsmall"):
+            _put(st.empty(), chart, height, " ".join((t(charts.QUANTITIES[view].title) + ".", said)).strip())
+            if said:
+                st.caption(said)
     elif view == "neurons":
         _neurons(figures.panel, shown)
+
+
+def _said_of(view: str, shown: Situation) -> str:
+    """The chart's numbers in a sentence, where it has one."""
+    run = shown.plain
+    if view != "factors":
+        return ""
+    found = factors_text(run, charts.factor_counts(run)) if run is not None else None
+    if found is None:
+        return t("Press Start: the factors |w φ'(z)| are counted at every step.")
+    return found.text(t)
 
 
 def _put(place: DeltaGenerator, chart: Any, height: int, words: str) -> None:
@@ -88,18 +107,25 @@ def switch() -> None:
     )
 
 
+def _with_hidden(shown: Situation, found: Dataset, hidden: int) -> TrainSpec:
+    """The plain run with so many hidden layers, of the width of the first one."""
+    question = shown.question
+    if question.network == "spec":
+        own = shown.spec.network
+        return shown.spec.replace(network=own.replace(depth=hidden + 1, width=int(own.layer_widths[0])))
+    return replace(question, hidden=hidden).spec(found)
+
+
 def start_table(shown: Situation, place: DeltaGenerator) -> None:
     """Predicted medians and bands of the speeds for 1 to 4 hidden layers, beside the book's single draws."""
-    found, question = shown.data, shown.question
+    found, plain = shown.data, shown.question.network != "spec"
     if found is None:
         place.caption(t("The data of this record are not here."))
         return
     rows: dict[str, list[str]] = {"hidden": [], "median": [], "band": [], "book": []}
     with place, st.spinner(t("Predicting the speeds at every depth …")):
         for hidden in range(1, DEEPEST + 1):
-            sizes = [found.pixels, *[question.width] * hidden, found.classes]
-            network = nielsen(sizes, question.weights).replace(activation=question.activation)
-            first = train_state.predicted(shown.spec.replace(network=network), found)
+            first = train_state.predicted(_with_hidden(shown, found, hidden), found)
             if first is None:
                 continue
             low, high = first.band()
@@ -107,7 +133,10 @@ def start_table(shown: Situation, place: DeltaGenerator) -> None:
             rows["median"].append(", ".join(f"{v:.2g}" for v in first.median()[:-1]))
             ends = zip(low[:-1], high[:-1], strict=True)
             rows["band"].append(", ".join(f"{a:.1g}…{b:.1g}" for a, b in ends))
-            rows["book"].append(BOOK[hidden - 1])
+            rows["book"].append(BOOK[hidden - 1] if plain else "–")
+    if not rows["hidden"]:
+        place.caption(t("Nothing is predicted for networks of this width: it would take too long."))
+        return
     with place.container(gap="xsmall"):
         st.dataframe(
             rows,

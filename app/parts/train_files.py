@@ -1,4 +1,4 @@
-"""Files of the page Train: the user's own images, records of runs out and in, and other programs' records."""
+"""Files of the page Train: the user's own images, and records of runs out and in."""
 
 from __future__ import annotations
 
@@ -9,21 +9,19 @@ import streamlit as st
 
 from app import theme
 from app.i18n import spec_error_text, t
-from app.parts import train_state, train_symptoms
+from app.parts import move, train_state
 from app.parts.train_state import Situation
 from gradcore.errors import SpecError
 from gradcore.experiments.data import DEFAULT_ITEMS, read_images
 from gradcore.experiments.data_files import DataError
-from gradcore.experiments.symptoms import find_symptoms
 from gradcore.experiments.training import SERIES, Run
-from gradcore.experiments.training_log import TrainingLog, read_log
 
 IMAGES_MB, LABELS_MB, RECORD_MB = 128, 8, 32
 MEGABYTE = 2**20
 
 
 def draw(shown: Situation) -> None:
-    """Three closed parts."""
+    """Two closed parts, and the way to other programs' records."""
     with st.expander(t("Data: the digits, or your own MNIST"), key="open_train_data", on_change="rerun") as part:
         if part.open:
             _images(shown)
@@ -31,9 +29,14 @@ def draw(shown: Situation) -> None:
         if part.open:
             _save(shown)
             _open(shown)
-    with st.expander(t("Symptoms of a record of your own"), key="open_train_log", on_change="rerun") as part:
-        if part.open:
-            _log()
+    st.button(
+        t("Symptoms of a record of your own"),
+        key="train_to_symptoms",
+        icon=theme.ICONS["symptoms"],
+        help=t("Opens the page Symptoms: a CSV or JSON of losses and norms per layer."),
+        on_click=move.go,
+        args=("symptoms",),
+    )
 
 
 def _too_large(file: Any, megabytes: int) -> str:
@@ -176,33 +179,3 @@ def checked(run: Run) -> Run:
     if not isinstance(run.data.get("pixels"), int) or "digest" not in run.data or run.planned < len(run.steps):
         raise SpecError("record", str(run.data)[:60], allowed)
     return run
-
-
-# --- other records --------------------------------------------------------------------------------------------
-
-
-def _log() -> None:
-    st.caption(
-        t(
-            'A CSV with a column "loss" and, as far as they are there, "step", "grad_1", "grad_2", … (norm of a '
-            'layer\'s gradient), "weight_1", … (norm of its weights), "update_1", …; or the same as JSON.'
-        )
-    )
-    file = st.file_uploader(
-        t("Record of a training (CSV or JSON)"), type=["csv", "json"], key="train_log", max_upload_size=RECORD_MB
-    )
-    if file is None or _refused(file, RECORD_MB):
-        return
-    try:
-        found = read_log(file.name, file.getvalue())
-    except SpecError as error:
-        st.error(spec_error_text(error), icon=theme.ICONS["error"])
-        return
-    _said(found)
-
-
-def _said(log: TrainingLog) -> None:
-    found = find_symptoms(log)
-    train_symptoms.listed(found, None)
-    if not found:
-        st.success(t("No symptom in {steps} steps.", steps=len(log.loss)))

@@ -1,12 +1,13 @@
 """What the page Train shows: the question, its data, and the runs that this session keeps; running them.
 
 Every run is kept by what determines it, so that stopping, changing a control and coming back lose nothing. A run that
-was stopped goes on where it was: its generator waits in the session, one at a time, and where it is gone (a reloaded
+was stopped goes on where it was: its network waits in the session, one at a time, and where it is gone (a reloaded
 record) the first steps are repeated, which give the same numbers.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
@@ -14,17 +15,23 @@ from typing import Any
 
 import streamlit as st
 
-from app import runner
+from app import controls, costs, runner
 from gradcore.errors import SpecError, UnsupportedError
 from gradcore.experiments.data import Dataset, digits
 from gradcore.experiments.first_step import FirstStep, predict_first_step
 from gradcore.experiments.remedies import REMEDIES
-from gradcore.experiments.train_question import NONE, PREFIX, TrainQuestion
+from gradcore.experiments.train_question import NONE, OWN, PREFIX, TrainQuestion
 from gradcore.experiments.train_spec import FULL, TrainSpec
 from gradcore.experiments.training import Run, TrainStep, train
+from gradcore.spec import Spec
 
 MOST_KEPT = 8  # runs of a session
 NETWORKS = 150  # of the predicted law; about a second
+FEWEST = 32  # of fewer no 95% band can be read
+WORK = 3e10  # multiplications that are spent on it; some two or three seconds
+ENTRY, LAYER = 100.0, 1e6  # what a unit on an item, and what a layer costs beside them, in multiplications
+TIMED = 3  # steps by which the model of their cost is calibrated
+SEEN = 6  # layers whose neurons are kept at the first step
 Key = tuple[TrainSpec, str]
 
 
@@ -46,7 +53,18 @@ def load(question: TrainQuestion) -> None:
 
 def _unseen(question: TrainQuestion) -> TrainQuestion:
     """Without what changes no run."""
-    return replace(question, view="")
+    without = dict.fromkeys(OWN, "") if question.network == "spec" else {}
+    return replace(question, view="", **without)
+
+
+def network(question: TrainQuestion) -> Spec | None:
+    """The sidebar's network where the question is about it. Raises SpecError where the sidebar holds none."""
+    if question.network != "spec":
+        return None
+    held = controls.question()
+    if held.spec is None:
+        raise held.error or SpecError("network", "", "a network")
+    return held.spec
 
 
 # --- start and stop -------------------------------------------------------------------------------------------
@@ -55,7 +73,7 @@ def _unseen(question: TrainQuestion) -> TrainQuestion:
 def start(question: TrainQuestion) -> None:
     """Callback: load this question and run whatever of it is missing."""
     load(question)
-    st.session_state["train_going"] = _unseen(question)
+    st.session_state["train_going"] = (_unseen(question), None)
 
 
 def stop() -> None:
@@ -63,9 +81,15 @@ def stop() -> None:
     st.session_state["train_going"] = None
 
 
-def going(question: TrainQuestion) -> bool:
-    """Whether this question is being run."""
-    return st.session_state.get("train_going") == _unseen(question)
+def going(question: TrainQuestion, spec: TrainSpec) -> bool:
+    """Whether this question is being run; ``spec`` its plain run. What the sidebar holds is known only after the
+    callback: the first time that it is asked, the network of that moment is the one that runs."""
+    asked_for, running = st.session_state.get("train_going") or (None, None)
+    if asked_for != _unseen(question):
+        return False
+    if running is None:
+        st.session_state["train_going"] = (asked_for, spec)
+    return running in (None, spec)
 
 
 # --- the data -------------------------------------------------------------------------------------------------
@@ -101,8 +125,9 @@ def keep(key: Key, run: Run) -> None:
 def open_record(run: Run, question: TrainQuestion) -> None:
     """Show a reloaded record until the controls ask for something else."""
     keep((run.spec, str(run.data["digest"])), run)
-    load(replace(question, remedy=NONE))
-    st.session_state["train_record"] = (run, replace(_unseen(question), remedy=NONE))
+    question = replace(question, remedy=NONE, network="nielsen")
+    load(question)
+    st.session_state["train_record"] = (run, _unseen(question))
     stop()
 
 
@@ -151,14 +176,39 @@ class Situation:
     @property
     def going(self) -> bool:
         """Whether it is being run."""
-        return going(self.question) and bool(self.missing)
+        return self.refused is None and going(self.question, self.spec) and bool(self.missing)
+
+    @property
+    def sized(self) -> Spec | None:
+        """The plain network with the sizes of its data; None without them."""
+        return None if self.data is None else self.spec.sized(self.data)
+
+    @property
+    def step_seconds(self) -> float:
+        """About how long a step of the plain run takes; nan without data."""
+        if self.data is None or self.sized is None:
+            return math.nan
+        return costs.step_seconds(self.sized, self.spec.batch_items(self.data))
+
+    @property
+    def refused(self) -> str | None:
+        """What is too large about it to be trained here: "step", "memory" or "record"; None where nothing is."""
+        if self.data is None or self.sized is None or not self.missing:
+            return None
+        items = self.spec.batch_items(self.data)
+        if costs.step_bytes(self.sized, items) > costs.MAX_BYTES:
+            return "memory"
+        if costs.record_bytes(self.sized, self.spec.steps) > costs.MAX_RECORD:
+            return "record"
+        return "step" if costs.modelled_step(self.sized, items) > costs.BEARABLE else None
 
 
 def situation(question: TrainQuestion) -> Situation:
     """What the page is about now. Raises SpecError, UnsupportedError."""
     own, record = data(), _record(question)
     if record is None:
-        spec, digest, fits = question.spec(own), own.digest, True
+        spec, digest, fits = question.spec(own, network(question)), own.digest, True
+        spec.batch_items(own)
     else:
         spec, digest, fits = record.spec, str(record.data["digest"]), record.data["digest"] == own.digest
     changed, why = None, None
@@ -190,16 +240,24 @@ def _law_of(spec: TrainSpec) -> TrainSpec:
 
 @st.cache_resource(max_entries=64, show_spinner=False, hash_funcs={TrainSpec: repr})
 def _predicted(spec: TrainSpec, digest: str, networks: int, _data: Dataset) -> FirstStep:
-    count = networks if _data.pixels * _data.items < 10**5 else None  # as many as some seconds allow
-    return predict_first_step(spec, _data, networks=count, progress=lambda done, total: runner.may_stop_here())
+    return predict_first_step(spec, _data, networks=networks, progress=lambda done, total: runner.may_stop_here())
+
+
+def networks_of(spec: TrainSpec, found: Dataset) -> int:
+    """As many random networks as some seconds allow; 0 where these are too few to tell their law."""
+    sized = spec.sized(found)
+    widths, items = sized.layer_widths.astype(float), spec.batch_items(found)
+    work = items * (6.0 * float((sized.fan_ins * widths).sum()) + ENTRY * float(widths.sum())) + LAYER * sized.depth
+    count = int(min(NETWORKS, WORK // work))
+    return count if count >= min(FEWEST, NETWORKS) else 0
 
 
 def predicted(spec: TrainSpec, found: Dataset | None) -> FirstStep | None:
     """The law of the first speeds, shared between sessions; None where it cannot be known."""
-    if found is None:
+    if found is None or not (networks := networks_of(spec, found)):
         return None
     try:
-        first = _predicted(_law_of(spec), found.digest, NETWORKS, found)
+        first = _predicted(_law_of(spec), found.digest, networks, found)
     except (UnsupportedError, SpecError):
         return None
     st.session_state.setdefault("train_known", set()).add((_law_of(spec), found.digest))
@@ -225,7 +283,8 @@ def advance(spec: TrainSpec, found: Dataset, draw: Callable[[Run], Any]) -> None
         keep(key, run)
     drawn = time.monotonic() if run.steps else 0.0
     steps = _steps(key, found, len(run.steps))
-    for step in steps.iterator:
+    clock = _Clock(costs.modelled_step(spec.sized(found), spec.batch_items(found)))
+    while (step := clock.next(steps.iterator)) is not None:
         run.add(step if step.step == 0 else replace(step, neurons=()))  # before the point where this may be stopped
         steps.done = len(run.steps)
         runner.may_stop_here()
@@ -235,9 +294,38 @@ def advance(spec: TrainSpec, found: Dataset, draw: Callable[[Run], Any]) -> None
     st.session_state["train_waiting"] = None
 
 
+class _Clock:
+    """Times the first few steps, so that the cost of the next run is known better."""
+
+    def __init__(self, modelled: float) -> None:
+        self.modelled, self.steps, self.spent = modelled, 0, 0.0
+
+    def next(self, steps: Iterator[TrainStep]) -> TrainStep | None:
+        """The next step, None at the end."""
+        began = time.monotonic()
+        step = next(steps, None)
+        self.steps, self.spent = self.steps + 1, self.spent + time.monotonic() - began
+        if self.steps == TIMED:
+            costs.training_calibration().learn(self.spent / TIMED, self.modelled)
+        return step
+
+
+class _Beat:
+    """Lets Streamlit end this script between the layers of a step, every POLL seconds."""
+
+    def __init__(self) -> None:
+        self.last = time.monotonic()
+
+    def __call__(self) -> None:
+        now = time.monotonic()
+        if now - self.last >= runner.POLL:
+            self.last = now
+            runner.may_stop_here()
+
+
 @dataclass
 class Waiting:
-    """A run that may be stopped at any moment: its generator, and how many steps it has given."""
+    """A run that may be stopped at any moment, also within a step: its steps, and how many they have been."""
 
     key: Key
     iterator: Iterator[TrainStep]
@@ -249,7 +337,8 @@ def _steps(key: Key, found: Dataset, done: int) -> Waiting:
     waiting: Waiting | None = st.session_state.get("train_waiting")
     if waiting is not None and (waiting.key, waiting.done) == (key, done):
         return waiting
-    waiting = Waiting(key, train(key[0], found, neurons=range(1, key[0].network.depth)))
+    layers = range(1, min(key[0].network.depth, SEEN + 1))
+    waiting = Waiting(key, train(key[0], found, neurons=layers, beat=_Beat()))
     for _ in range(done):
         runner.may_stop_here()
         if next(waiting.iterator, None) is None:

@@ -55,23 +55,19 @@ def _none(run: Run) -> None:
     st.caption(text)
 
 
-def listed(found: Sequence[Symptom], question: TrainQuestion | None) -> None:
-    """Every symptom with its evidence; its remedies as buttons where there is a ``question`` to change."""
+def listed(found: Sequence[Symptom], question: TrainQuestion) -> None:
+    """Every symptom with its evidence; its remedies as buttons, each a change of the ``question``."""
     for symptom in found:
         with st.container(border=True, gap="xsmall"):
             with st.container(horizontal=True, vertical_alignment="center", gap="small"):
                 st.badge(t(WORDS[symptom.severity]), color=COLORS[symptom.severity])
                 st.markdown(symptom.message.text(t), width="content")
-            if evidence := _evidence(symptom):
+            if evidence := evidence_text(symptom):
                 st.caption(evidence)
-            if question is None:
-                names = ", ".join(one.message.text(t) for one in symptom.remedies)
-                st.caption(t("What helps: {remedies}.", remedies=names))
-            else:
-                _buttons(symptom, question)
+            _buttons(symptom, question)
 
 
-def _evidence(symptom: Symptom) -> str:
+def evidence_text(symptom: Symptom) -> str:
     """Further places where it shows, beside the one in the sentence."""
     rows = [
         t("layer {layer}, step {step}: {value}", layer=one.layer, step=one.step, value=f"{one.value:.3g}")

@@ -18,10 +18,11 @@ from gradcore.experiments.training import Run
 
 def page() -> None:
     """The page: what is happening, what to press, the curves; then the prediction and the training themselves."""
-    controls.no_sidebar()
     train_files.open_what_was_read()
     notices.draw()
     asked = train_state.asked()
+    if asked.network != "spec":
+        controls.no_sidebar()
     try:
         shown = train_state.situation(asked)
     except (SpecError, UnsupportedError) as error:
@@ -35,6 +36,7 @@ def page() -> None:
         train_figures.start_table(shown, figures.panel)
     symptoms.draw(shown)
     train_files.draw(shown)
+    controls.sidebar()
     _compute(figures, shown, first)
 
 

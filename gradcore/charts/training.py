@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     import altair as alt
 
 MOST_POINTS = 100  # of a curve
+MOST_LAYERS = (
+    8  # curves of a chart: of deeper networks as many layers are drawn, evenly spread, first and last ones too
+)
 COLORS = 5  # of the theme
 WIDE = 1e3  # ratio of losses from which their axis is logarithmic
 BAND_SHARE = 0.022  # of the axis between the bands of two layers at step 0
@@ -47,13 +51,23 @@ class Quantity:
     axis: str
     log: bool = True
     hidden_only: bool = False
+    top: float | None = 1.0  # of an axis that is not logarithmic; None: that of the values
 
 
 SPEEDS = Quantity("speeds", "Learning speed of every layer", "speed |dC/db| (log scale)")
 QUANTITIES = {
     "updates": Quantity("update_ratios", "Update over weights, |ΔW| / |W|", "update / weights (log scale)"),
     "saturated": Quantity("saturated", "Saturated units", "share of units and items", log=False, hidden_only=True),
+    "factors": Quantity(
+        "factors_above_one",
+        "Factors |w φ'(z)| above 1",
+        "share of a layer's factors",
+        log=False,
+        hidden_only=True,
+        top=None,
+    ),
 }
+FACTORS = "factors_above_one"
 
 
 def picked(steps: int) -> np.ndarray:
@@ -64,6 +78,21 @@ def picked(steps: int) -> np.ndarray:
 def layer_names(depth: int, t: Translate) -> list[str]:
     """The legend's names of layers 1..L; the last one is the output."""
     return [*(str(layer) for layer in range(1, depth)), t("out")]
+
+
+def drawn_names(names: Sequence[str]) -> list[str]:
+    """Those of them that are drawn."""
+    if len(names) <= MOST_LAYERS:
+        return list(names)
+    rows = np.unique(np.linspace(0, len(names) - 2, MOST_LAYERS - 1).round().astype(int))
+    return [*(names[int(row)] for row in rows), names[-1]]
+
+
+def factor_counts(run: Run) -> list[int]:
+    """(L-1,) how many factors w phi'(z) lead from hidden layer l to the next layer: the entries of W^(l+1)."""
+    width, depth = run.spec.network.width, run.spec.network.depth
+    widths = list(width) if isinstance(width, tuple) else [width] * (depth - 1) + [int(run.data["classes"])]
+    return [int(a) * int(b) for a, b in pairwise(widths)]
 
 
 def layer_chart(
@@ -84,13 +113,14 @@ def layer_chart(
 
     axes.await_pandas()
     names = layer_names(depth, t)
-    rows = [row for one in shown for row in _curves(quantity, one, names, t)]
-    bands = _bands(first, names, steps) if first is not None else []
-    shown_names = names[:-1] if quantity.hidden_only else names
+    every = names[:-1] if quantity.hidden_only else names
+    shown_names = drawn_names(every)
+    rows = [row for one in shown for row in _curves(quantity, one, names, shown_names)]
+    bands = _bands(first, names, shown_names, steps) if first is not None else []
     values = [row["size"] for row in rows] + [row[end] for row in bands for end in ("low", "high")]
-    y = _value_axis(quantity, values, t)
+    y = value_axis(quantity, values, t)
     x = _step_axis(steps, len(bands), t)
-    color = _layer_color(shown_names, t)
+    color = layer_color(shown_names, t)
     dash = _dash([one.name for one in shown])
     tooltip = [
         alt.Tooltip("layer:N", title=t("layer")),
@@ -109,8 +139,11 @@ def layer_chart(
     if rows and len(shown_names) > COLORS:
         layers.append(_end_labels([row for row in rows if row["run"] == shown[0].name], x, y, color))
     if bands:
-        layers += _band_layers(bands, x, (y, _value_axis(quantity, values, t, "low")), color, t)
-    return alt.LayerChart(layer=layers, title=t(quantity.title), height=height)
+        layers += _band_layers(bands, x, (y, value_axis(quantity, values, t, "low")), color, t)
+    title = t(quantity.title)
+    if len(shown_names) < len(every):
+        title = t("{title}: {count} of {layers} layers", title=title, count=len(shown_names), layers=len(every))
+    return alt.LayerChart(layer=layers, title=title, height=height)
 
 
 def _end_labels(rows: list[dict[str, Any]], x: alt.X, y: alt.Y, color: alt.Color) -> alt.Chart:
@@ -122,7 +155,7 @@ def _end_labels(rows: list[dict[str, Any]], x: alt.X, y: alt.Y, color: alt.Color
     return text.encode(x=x, y=y, color=color, text="layer:N")
 
 
-def _curves(quantity: Quantity, shown: Shown, names: list[str], t: Translate) -> list[dict[str, Any]]:
+def _curves(quantity: Quantity, shown: Shown, names: list[str], drawn: list[str]) -> list[dict[str, Any]]:
     """The rows of one run; layers are named from the plain run's, the output's by its own name."""
     if not shown.run.steps:
         return []
@@ -135,32 +168,36 @@ def _curves(quantity: Quantity, shown: Shown, names: list[str], t: Translate) ->
     own = names if count == len(names) else [*names[: count - 1], names[-1]]
     if quantity.hidden_only:
         own = names[:count]
+    counts = factor_counts(shown.run) if quantity.series == FACTORS else [0] * count
     return [
         {
             "step": int(steps[row]),
             "size": float(sizes[row, layer]),
             "layer": own[layer],
             "run": shown.name,
-            "text": _text(float(values[row, layer]), quantity.log),
+            "text": _text(float(values[row, layer]), quantity.log, counts[layer]),
             "alone": len(steps) == 1,
         }
         for layer in range(count)
+        if own[layer] in drawn
         for row in picked(len(steps))
         if math.isfinite(sizes[row, layer])
     ]
 
 
-def _text(value: float, log: bool) -> str:
+def _text(value: float, log: bool, count: int = 0) -> str:
+    if count:
+        return f"{value:.3g} ({value * count:.3g} / {count:,})"
     return number_text(math.log10(value), 3) if log and value > 0 else f"{value:.3g}"
 
 
-def _bands(first: FirstStep, names: list[str], steps: int) -> list[dict[str, Any]]:
+def _bands(first: FirstStep, names: list[str], drawn: list[str], steps: int) -> list[dict[str, Any]]:
     """The predicted 95% band and median of each layer, side by side left of step 0."""
     (low, high), middle = first.band(), first.median()
     apart = BAND_SHARE * max(steps, 1)
     return [
         {
-            "step": -apart * (len(names) - k),
+            "step": -apart * (len(drawn) - drawn.index(name)),
             "low": float(log10(low[k])),
             "high": float(log10(high[k])),
             "size": float(log10(middle[k])),
@@ -168,7 +205,7 @@ def _bands(first: FirstStep, names: list[str], steps: int) -> list[dict[str, Any
             "text": f"{middle[k]:.2g} ({low[k]:.2g} … {high[k]:.2g})",
         }
         for k, name in enumerate(names)
-        if k < len(middle) and low[k] > 0.0
+        if name in drawn and k < len(middle) and low[k] > 0.0
     ]
 
 
@@ -203,11 +240,14 @@ def _every(steps: int) -> int:
     return next(s * 10**k for k in range(8) for s in (1, 2, 5) if steps / (s * 10**k) <= 6)
 
 
-def _value_axis(quantity: Quantity, values: list[float], t: Translate, column: str = "size") -> alt.Y:
+def value_axis(quantity: Quantity, values: list[float], t: Translate, column: str = "size") -> alt.Y:
+    """The axis of a quantity's values; where it is logarithmic, ``values`` are logarithms to base 10."""
     import altair as alt
 
     if not quantity.log:
-        return alt.Y(f"{column}:Q", title=t(quantity.axis), scale=alt.Scale(domain=[0, 1], nice=False))
+        top = quantity.top or max(1.1 * max(values, default=0.0), 1e-3)
+        scale = alt.Scale(domain=[0, top], nice=False)
+        return alt.Y(f"{column}:Q", title=t(quantity.axis), scale=scale, axis=alt.Axis(tickCount=5, format="~g"))
     finite = [value for value in values if math.isfinite(value)] or [-1.0, 0.0]
     low, high = min(finite), max(finite)
     margin = 0.05 * max(high - low, 1.0)
@@ -216,7 +256,8 @@ def _value_axis(quantity: Quantity, values: list[float], t: Translate, column: s
     return alt.Y(f"{column}:Q", title=t(quantity.axis), axis=axis, scale=alt.Scale(domain=list(domain), nice=False))
 
 
-def _layer_color(names: list[str], t: Translate) -> alt.Color:
+def layer_color(names: list[str], t: Translate) -> alt.Color:
+    """One colour for each layer, with the legend above the chart."""
     import altair as alt
 
     legend = alt.Legend(
@@ -266,7 +307,7 @@ def scalar_chart(
     if name == "loss" and sizes and min(sizes) > 0.0 and max(sizes) > WIDE * min(sizes):
         for row in rows:
             row["text"], row["size"] = f"{row['size']:.4g}", math.log10(row["size"])
-        y = _value_axis(Quantity(name, title, "loss C (log scale)"), [row["size"] for row in rows], t)
+        y = value_axis(Quantity(name, title, "loss C (log scale)"), [row["size"] for row in rows], t)
     else:
         for row in rows:
             row["text"] = f"{row['size']:.4g}"

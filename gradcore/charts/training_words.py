@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -58,6 +59,8 @@ def headline(run: Run | None, first: FirstStep | None) -> Message:
     if run is not None and run.stop is not None:
         return run.stop.message
     measured = run is not None and bool(run.steps) and bool(run.steps[0].speeds)
+    if run is not None and measured and run.spec.network.depth == 1:
+        return Message("train_one_layer", "One layer alone: there is no hidden layer whose speed could be compared.")
     ratio = _at_start(run, first)
     if math.isnan(ratio):
         return Message("train_unknown", "Press Start: the layers' learning speeds are measured at every step.")
@@ -141,3 +144,30 @@ def describe(run: Run | None, first: FirstStep | None) -> Message:
     if later is None:
         return text
     return Message("train_described", "{now} {later}", {"now": text, "later": later})
+
+
+def factors_text(run: Run, counts: Sequence[int]) -> Message | None:
+    """How many of the factors |w phi'(z)| are above 1, at the start and at the last step; ``counts`` (L-1,) how many
+    factors each hidden layer has. None where the record has none."""
+    whole = [step for step in run.steps if len(step.factors_above_one) == len(counts) > 0]
+    if not whole:
+        return None
+    sizes = np.array(counts, dtype=float)
+    first, last = (np.nan_to_num(np.array(step.factors_above_one)) * sizes for step in (whole[0], whole[-1]))
+    most = int(np.argmax(last / sizes))
+    values = {
+        "total": f"{int(sizes.sum()):,}",
+        "before": f"{first.sum():.3g}",
+        "after": f"{last.sum():.3g}",
+        "step": str(whole[-1].step),
+    }
+    if last.sum() == 0.0:
+        template = "Of {total} factors |w φ'(z)|, {before} are above 1 at the start and none at step {step}."
+        del values["after"]
+        return Message("train_factors_none", template, values)
+    template = (
+        "Of {total} factors |w φ'(z)|, {before} are above 1 at the start and {after} at step {step} (mean over items); "
+        "most in layer {layer}: {percent}%."
+    )
+    values |= {"layer": str(most + 1), "percent": f"{100 * last[most] / sizes[most]:.3g}"}
+    return Message("train_factors", template, values)

@@ -10,14 +10,15 @@ A link holds the fields with "gates_" before them: ``gates_cell=gru&gates_update
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from gradcore import query
 from gradcore.cell_spec import CELL_ACTIVATIONS, CELL_CODES, CELL_INITS, CellSpec
 from gradcore.errors import SpecError
 from gradcore.experiments.long_range import TASKS, LongRange
-from gradcore.fields import choice, integer, number, optional, read_int, read_number, read_optional
+from gradcore.query import Reader, one_of, real, real_or_none, whole
 
 PREFIX = "gates_"
 TRAINED_BATCH = 32  # sequences of an update
@@ -91,8 +92,12 @@ class GatesQuestion:
 
     def to_query(self) -> dict[str, str]:
         """The parameters of a link; defaults are left out."""
-        held = ((field, getattr(self, field.name)) for field in fields(self))
-        return {PREFIX + field.name: str(value) for field, value in held if value != field.default}
+        return query.write(self, PREFIX)
+
+
+def from_query(parameters: Mapping[str, str]) -> GatesQuestion:
+    """The question of these parameters; others than gates_... are left alone. Raises SpecError."""
+    return query.read(GatesQuestion, READERS, PREFIX, parameters)
 
 
 # --- reading text ---------------------------------------------------------------------------------------------
@@ -110,15 +115,11 @@ def _cells(name: str, text: str) -> str:
     return cells_text(codes)
 
 
-def _reader(read: Callable[[str], Any], check: Callable[[str, Any], Any]) -> Callable[[str, str], Any]:
-    return lambda name, text: check(name, read(text))
-
-
-READERS: dict[str, Callable[[str, str], Any]] = {
-    **{name: _reader(read_int, integer(*ends)) for name, ends in INTEGERS.items()},
-    **{name: _reader(read_number, number(*ends)) for name, ends in NUMBERS.items()},
-    **{name: _reader(read_optional(read_number), optional(number(*ends))) for name, ends in OPTIONAL.items()},
-    **{name: _reader(str, choice(codes)) for name, codes in CHOICES.items()},
+READERS: dict[str, Reader] = {
+    **{name: whole(*ends) for name, ends in INTEGERS.items()},
+    **{name: real(*ends) for name, ends in NUMBERS.items()},
+    **{name: real_or_none(*ends) for name, ends in OPTIONAL.items()},
+    **{name: one_of(codes) for name, codes in CHOICES.items()},
     "cells": _cells,
 }
 

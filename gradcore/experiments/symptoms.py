@@ -357,9 +357,9 @@ def _gradient_zero(log: TrainingLog) -> Found | None:
 @_add("saturated", "vanishing", "relu_kaiming", "initialization", "batch_norm", "smaller_learning_rate")
 def _saturated(log: TrainingLog) -> Found | None:
     limit = _saturated_limit(log.spec)
-    if log.saturated is None or not np.nanmax(log.saturated, initial=0.0) > limit:
+    evidence = [] if log.saturated is None else _worst(log, log.saturated, limit)
+    if not evidence:
         return None
-    evidence = _worst(log, log.saturated, limit)
     text = "Saturated: {percent} of the units of layer {layer} sit where the activation is flat (step {step})."
     severity = "serious" if evidence[0].value > MOSTLY else "mild"
     percent = f"{100 * evidence[0].value:.0f}%"

@@ -5,17 +5,17 @@ The names are query parameters with "train_" before them: ``train_hidden=2&train
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
 
+from gradcore import query
 from gradcore.activations import ACTIVATIONS
-from gradcore.errors import SpecError
 from gradcore.experiments.costs import COSTS
 from gradcore.experiments.data import Dataset
 from gradcore.experiments.remedies import REMEDIES
 from gradcore.experiments.train_spec import CLIPS, FULL, NIELSEN_WEIGHTS, OPTIMIZERS, TrainSpec, nielsen
+from gradcore.query import Reader, one_of, real, whole
+from gradcore.spec import Spec
 
 PREFIX = "train_"
 NONE = "none"
@@ -27,15 +27,21 @@ LIMIT = (1e-6, 1e6)
 PENALTY = (0.0, 10.0)
 SEEDS = (0, 2**31 - 1)
 BATCHES = (FULL, "10", "32", "100", "300")
-VIEWS = ("updates", "saturated", "neurons", "start")
+VIEWS = ("updates", "saturated", "factors", "neurons", "start")
+NETWORKS = ("nielsen", "spec")
+OWN = ("hidden", "width", "weights", "activation")  # fields that say nothing of a network that is a Spec
 
 
 @dataclass(frozen=True)
 class TrainQuestion:
-    """A training run and what is looked at: the fields of TrainSpec for ``hidden`` layers of ``width`` units each with
-    the law of ``nielsen(..., weights)``; ``remedy`` a code of REMEDIES that is tried beside it, or "none"; ``view`` one
-    of VIEWS."""
+    """A training run and what is looked at: the fields of TrainSpec, ``remedy`` a code of REMEDIES that is tried beside
+    it, or "none", ``view`` one of VIEWS.
 
+    ``network`` "nielsen": ``hidden`` layers of ``width`` units each with the law of ``nielsen(..., weights)`` and this
+    ``activation``; "spec": any Spec, given to ``spec`` beside the data. A link holds its fields under their own names.
+    """
+
+    network: str = "nielsen"
     hidden: int = 4
     width: int = 30
     weights: str = "scaled"
@@ -53,11 +59,12 @@ class TrainQuestion:
     remedy: str = NONE
     view: str = "updates"
 
-    def spec(self, data: Dataset) -> TrainSpec:
-        """The plain run on this data. Raises SpecError."""
-        sizes = [data.pixels, *[self.width] * self.hidden, data.classes]
-        return TrainSpec(
-            network=nielsen(sizes, self.weights).replace(activation=self.activation),
+    def spec(self, data: Dataset, network: Spec | None = None) -> TrainSpec:
+        """The plain run on this data; ``network``: the Spec where it is one (default: Spec()). Raises SpecError, also
+        where the sizes of the Spec are not those of the data."""
+        own = (network or Spec()) if self.network == "spec" else self._nielsen(data)
+        spec = TrainSpec(
+            network=own,
             cost=self.cost,
             optimizer=self.optimizer,
             learning_rate=self.rate,
@@ -69,77 +76,44 @@ class TrainQuestion:
             l2=self.l2,
             seed=self.seed,
         )
+        spec.sized(data)
+        return spec
+
+    def _nielsen(self, data: Dataset) -> Spec:
+        sizes = [data.pixels, *[self.width] * self.hidden, data.classes]
+        return nielsen(sizes, self.weights).replace(activation=self.activation)
 
     def to_query(self) -> dict[str, str]:
         """The parameters of a link; defaults are left out."""
-        held = ((field, getattr(self, field.name)) for field in fields(self))
-        return {PREFIX + field.name: str(value) for field, value in held if value != field.default}
+        return query.write(self, PREFIX)
 
 
-def from_query(query: Mapping[str, str]) -> TrainQuestion:
+def from_query(parameters: Mapping[str, str]) -> TrainQuestion:
     """The question of these parameters; others than train_... are left alone. Raises SpecError."""
-    mine = {name.removeprefix(PREFIX): text for name, text in query.items() if name.startswith(PREFIX)}
-    for name in mine:
-        if name not in READERS:
-            raise SpecError(PREFIX + name, mine[name], "one of " + ", ".join(PREFIX + known for known in READERS))
-    return TrainQuestion(**{name: READERS[name](PREFIX + name, text) for name, text in mine.items()})
+    return query.read(TrainQuestion, READERS, PREFIX, parameters)
 
 
 # --- reading text ---------------------------------------------------------------------------------------------
 
 
-def _whole(low: int, high: int) -> Callable[[str, str], int]:
-    def read(name: str, text: str) -> int:
-        try:
-            number = int(text)
-        except ValueError:
-            number = low - 1
-        if not low <= number <= high:
-            raise SpecError(name, text, f"an integer from {low:,} to {high:,}")
-        return number
-
-    return read
-
-
-def _real(low: float, high: float) -> Callable[[str, str], float]:
-    def read(name: str, text: str) -> float:
-        try:
-            number = float(text)
-        except ValueError:
-            number = math.nan
-        if not low <= number <= high:
-            raise SpecError(name, text, f"a number from {low:g} to {high:g}")
-        return number
-
-    return read
-
-
-def _one_of(codes: tuple[str, ...]) -> Callable[[str, str], str]:
-    def read(name: str, text: str) -> str:
-        if text not in codes:
-            raise SpecError(name, text, "one of " + ", ".join(codes))
-        return text
-
-    return read
-
-
-READERS: dict[str, Callable[[str, str], Any]] = {
-    "hidden": _whole(*HIDDEN),
-    "width": _whole(*WIDTH),
-    "weights": _one_of(tuple(NIELSEN_WEIGHTS)),
-    "activation": _one_of(tuple(ACTIVATIONS)),
-    "cost": _one_of(tuple(COSTS)),
-    "optimizer": _one_of(OPTIMIZERS),
-    "rate": _real(*RATE),
-    "batch": _one_of(BATCHES),
-    "steps": _whole(*STEPS),
-    "seed": _whole(*SEEDS),
-    "clip": _one_of(CLIPS),
-    "clip_limit": _real(*LIMIT),
-    "l1": _real(*PENALTY),
-    "l2": _real(*PENALTY),
-    "remedy": _one_of((NONE, *REMEDIES)),
-    "view": _one_of(VIEWS),
+READERS: dict[str, Reader] = {
+    "network": one_of(NETWORKS),
+    "hidden": whole(*HIDDEN),
+    "width": whole(*WIDTH),
+    "weights": one_of(tuple(NIELSEN_WEIGHTS)),
+    "activation": one_of(tuple(ACTIVATIONS)),
+    "cost": one_of(tuple(COSTS)),
+    "optimizer": one_of(OPTIMIZERS),
+    "rate": real(*RATE),
+    "batch": one_of(BATCHES),
+    "steps": whole(*STEPS),
+    "seed": whole(*SEEDS),
+    "clip": one_of(CLIPS),
+    "clip_limit": real(*LIMIT),
+    "l1": real(*PENALTY),
+    "l2": real(*PENALTY),
+    "remedy": one_of((NONE, *REMEDIES)),
+    "view": one_of(VIEWS),
 }
 
 
@@ -165,6 +139,14 @@ class TrainPreset:
 PRESETS: dict[str, TrainPreset] = {
     preset.code: preset
     for preset in (
+        TrainPreset(
+            "factors",
+            "1.9",
+            "Do the weights grow out of it?",
+            "Two hidden layers that Adam trains to 99%: the weights grow several times over, and still one factor "
+            "|w σ'(z)| in a thousand is above 1. Learning does not end the product of small factors.",
+            TrainQuestion(hidden=2, optimizer="adam", rate=0.03, view="factors"),
+        ),
         TrainPreset(
             "neurons",
             "2.1",

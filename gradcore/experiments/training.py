@@ -259,7 +259,8 @@ def train(
     Weights and biases: those of ``spec.sized(data).build(spec.seed)``; the same spec and data give the same numbers.
     The run ends after ``spec.steps_on(data)`` updates, or where cost, gradient or weights stop being numbers
     (``TrainStep.stop``). ``neurons``: layers (1-based) whose dC/db each step keeps. ``beat`` is called while waiting
-    for a free core. Raises SpecError, UnsupportedError.
+    for a free core and between the layers of a step; an exception that it raises ends ``next``, and the next ``next``
+    makes that step again. Raises SpecError, UnsupportedError.
     """
     if not isinstance(spec, TrainSpec):
         raise SpecError("spec", spec, "a TrainSpec", "Make one with TrainSpec(network=...).")

@@ -59,6 +59,9 @@ class TrainingLog:
     def __post_init__(self) -> None:
         if not len(self.loss):
             raise SpecError("record", 0, "at least one step")
+        if not (np.abs(self.steps) < 1e15).all():
+            wrong = self.steps[~(np.abs(self.steps) < 1e15)][0]
+            raise SpecError("record: step", float(wrong), "numbers of steps below 1e15, in every line")
 
     @classmethod
     def from_run(cls, run: Run) -> TrainingLog:

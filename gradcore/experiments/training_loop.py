@@ -63,17 +63,14 @@ class Loop:
         moments = moments_of(spec.network.activation, spec.network.slope)
         self.small = 0.05 * float(np.abs(moments.derivative(np.linspace(-40, 40, 8001))).max())
 
-    def steps(self, beat: Callable[[], None] | None = None) -> Iterator[TrainStep]:
+    def steps(self, beat: Callable[[], None] | None = None) -> Updates:
         """A TrainStep per update, on one thread each; between them nothing is held."""
-        for k in range(self.spec.steps_on(self.data)):
-            with one_intra_op_thread(beat), torch.enable_grad():
-                done = self._update(k)
-            yield done
-            if done.stop is not None:
-                return
+        return Updates(self, beat)
 
-    def _update(self, k: int) -> TrainStep:
-        spec, seen = self.spec, self._seen(k)
+    def update(self, k: int, beat: Callable[[], None] | None = None) -> TrainStep:
+        """Update k. ``beat`` is called between the layers while cost and gradients are computed; an exception that it
+        raises leaves weights and optimizer as they were."""
+        spec, seen = self.spec, self._seen(k, beat)
         if seen["stop"] is not None:
             return TrainStep(**seen)
         clipping = self._clip()
@@ -91,13 +88,16 @@ class Loop:
             penalty=self._penalty(before, old) if spec.l1 or spec.l2 or spec.l2_norm else 0.0,
         )
 
-    def _seen(self, k: int) -> dict[str, Any]:
+    def _seen(self, k: int, beat: Callable[[], None] | None) -> dict[str, Any]:
         """Cost and gradients of this step's batch; the gradients stay in ``grad``, penalties added."""
         full = self.batches == 1 and self.spec.batch_items(self.data) == self.data.items
         rows = slice(None) if full else torch.from_numpy(self.spec.batch_indices(self.data, k))
         x, y = self.inputs[rows], self.targets[rows]
-        layers = self.model.layers(x)
+        layers = self.model.layers(x, beat)
         z = layers[-1].z
+        if beat is not None:
+            for layer in layers:
+                layer.z.register_hook(lambda gradient: beat())  # None: the gradient goes on as it is
         cost = COSTS[self.spec.cost].torch_cost(torch, z, y)
         loss = float(cost.detach())
         accuracy = float((z.detach().argmax(dim=1) == y.argmax(dim=1)).double().mean())
@@ -115,7 +115,7 @@ class Loop:
             node_peaks=tuple(float(b.abs().max()) for b in biases),
             node_floors=self._floors(biases),
             neurons=tuple(tuple(biases[layer - 1].tolist()) for layer in self.neurons),
-            **self._shares(layers),
+            **self._shares(layers, beat),
         )
         both = [_finite(torch.cat([w.flatten(), b])) for w, b in zip(slopes, biases, strict=True)]
         seen["stop"] = _broken(k, "gradient", both, last=True)
@@ -126,10 +126,12 @@ class Loop:
         self.floors = [torch.minimum(f, b) for f, b in zip(self.floors, now, strict=True)] if self.floors else now
         return tuple(float(f.max()) for f in self.floors)
 
-    def _shares(self, layers: list[Layer]) -> dict[str, tuple[float, ...]]:
+    def _shares(self, layers: list[Layer], beat: Callable[[], None] | None) -> dict[str, tuple[float, ...]]:
         """Of every hidden layer, as its activation sees it: saturated units, and factors W phi' above 1."""
         saturated, above = [], []
         for index in range(len(layers) - 1):
+            if beat is not None:
+                beat()
             acts_below = self.model.block.acts_below
             unit = index if acts_below else index - 1
             if unit < 0:  # layer 1 of a form whose activation lies inside the blocks has none
@@ -183,6 +185,23 @@ class Loop:
             "clipped": own + (TORCH_EPS if spec.clip == "norm" else 0.0) > spec.clip_limit,
             "cosine": cosine,
         }
+
+
+class Updates(Iterator[TrainStep]):
+    """The updates of a loop, one for each ``next``. No generator: an update that an exception of ``beat`` has ended is
+    made again by the next ``next``, from the same weights."""
+
+    def __init__(self, loop: Loop, beat: Callable[[], None] | None) -> None:
+        self.loop, self.beat = loop, beat
+        self.done, self.total = 0, loop.spec.steps_on(loop.data)
+
+    def __next__(self) -> TrainStep:
+        if self.done >= self.total:
+            raise StopIteration
+        with one_intra_op_thread(self.beat), torch.enable_grad():
+            step = self.loop.update(self.done, self.beat)
+        self.done = self.done + 1 if step.stop is None else self.total
+        return step
 
 
 def _grad(parameter: nn.Parameter) -> Tensor:

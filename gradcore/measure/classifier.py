@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -45,10 +45,12 @@ class Classifier(Network):
         z = self.linears[index](below)
         return Layer(below, z, z)
 
-    def layers(self, x: Tensor) -> list[Layer]:
-        """All layers of one forward pass."""
+    def layers(self, x: Tensor, beat: Callable[[], None] | None = None) -> list[Layer]:
+        """All layers of one forward pass; ``beat`` is called before each."""
         out: list[Layer] = []
         for index in range(len(self.linears)):
+            if beat is not None:
+                beat()
             out.append(self.layer(index, x, [layer.z for layer in out[-2:]]))
         return out
 

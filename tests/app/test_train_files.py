@@ -13,7 +13,7 @@ pytest.importorskip("sklearn")
 pytest.importorskip("torch")
 from streamlit.testing.v1 import AppTest
 
-from app.parts import train_box, train_files, train_state
+from app.parts import move, train_box, train_files, train_state
 from gradcore.charts import training as charts
 from gradcore.charts.training_words import KINDS, headline, kind_of, plateau, spread
 from gradcore.errors import SpecError
@@ -21,7 +21,7 @@ from gradcore.experiments.data import digits
 from gradcore.experiments.training import Run, TrainStep, train_all
 from tests.app import pages
 from tests.app.pages import captions
-from tests.app.train import QUESTION, SHORT, everything_shown, go, kept, open_page, rows, widget
+from tests.app.train import QUESTION, SHORT, go, kept, open_page, rows, widget
 
 
 @pytest.fixture(autouse=True)
@@ -94,14 +94,11 @@ def test_bad_images_are_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None
     assert "at most 128 MB are read" in app.error[0].value and "64-8-8-10" in captions(app)
 
 
-def test_symptoms_of_a_record_of_the_users_own() -> None:
-    app = open_part(open_page(**SHORT), "log")
-    content = "loss,grad_1,grad_2\n" + "\n".join(f"2.3,{1e-6},{1e-2}" for _ in range(20))
-    upload(app, "train_log", "mine.csv", content.encode())
-    assert not app.exception and "The loss does not improve" in everything_shown(app)
-    assert "What helps: " in captions(app)
-    upload(app, "train_log", "mine.csv", b"step,acc\n1,2\n")
-    assert "no column" in app.error[0].value
+def test_records_of_other_programs_have_a_page_of_their_own() -> None:
+    app = open_page(**SHORT)
+    app.button(key="train_to_symptoms").click().run()
+    address, query = app.session_state[move.KEY]
+    assert address == "symptoms" and query == SHORT
 
 
 # --- words and charts -----------------------------------------------------------------------------------------

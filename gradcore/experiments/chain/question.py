@@ -6,15 +6,17 @@ The names are query parameters with "chain_" before them: ``chain_length=6&chain
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
+from gradcore import query
 from gradcore.activations import ACTIVATIONS
 from gradcore.errors import SpecError
 from gradcore.experiments.chain.laws import WIDEST, Normal, drawn_numbers
 from gradcore.experiments.chain.single import BIAS, LONGEST, WEIGHT, Chain
 from gradcore.experiments.chain.story import DELTA, cancelling_biases
+from gradcore.query import Reader, one_of, real, whole
 
 PREFIX = "chain_"
 CANCEL = "cancel"
@@ -82,17 +84,12 @@ class ChainQuestion:
 
     def to_query(self) -> dict[str, str]:
         """The parameters of a link; defaults are left out."""
-        held = ((field, getattr(self, field.name)) for field in fields(self))
-        return {PREFIX + field.name: str(value) for field, value in held if value != field.default}
+        return query.write(self, PREFIX)
 
 
-def from_query(query: Mapping[str, str]) -> ChainQuestion:
+def from_query(parameters: Mapping[str, str]) -> ChainQuestion:
     """The question of these parameters; others than chain_... are left alone. Raises SpecError."""
-    mine = {name.removeprefix(PREFIX): text for name, text in query.items() if name.startswith(PREFIX)}
-    for name in mine:
-        if name not in READERS:
-            raise SpecError(PREFIX + name, mine[name], "one of " + ", ".join(PREFIX + known for known in READERS))
-    return ChainQuestion(**{name: READERS[name](PREFIX + name, text) for name, text in mine.items()})
+    return query.read(ChainQuestion, READERS, PREFIX, parameters)
 
 
 # --- reading text ---------------------------------------------------------------------------------------------
@@ -130,58 +127,23 @@ def _resized(text: str, length: int) -> str:
     return ", ".join((parts + parts[-1:] * length)[:length])
 
 
-def _whole(low: int, high: int) -> Callable[[str, str], int]:
-    def read(name: str, text: str) -> int:
-        try:
-            number = int(text)
-        except ValueError:
-            number = low - 1
-        if not low <= number <= high:
-            raise SpecError(name, text, f"an integer from {low:,} to {high:,}")
-        return number
-
-    return read
-
-
-def _real(low: float, high: float) -> Callable[[str, str], float]:
-    def read(name: str, text: str) -> float:
-        try:
-            number = float(text)
-        except ValueError:
-            number = math.nan
-        if not low <= number <= high:
-            raise SpecError(name, text, f"a number from {low:g} to {high:g}")
-        return number
-
-    return read
-
-
-def _one_of(codes: tuple[str, ...]) -> Callable[[str, str], str]:
-    def read(name: str, text: str) -> str:
-        if text not in codes:
-            raise SpecError(name, text, "one of " + ", ".join(codes))
-        return text
-
-    return read
-
-
 def _list(name: str, text: str) -> str:
     if not (text.strip() == CANCEL and name.endswith("biases")):
         read_numbers(name, text)
     return text.strip()
 
 
-READERS: dict[str, Callable[[str, str], Any]] = {
-    "length": _whole(1, LONGEST),
-    "weight_std": _real(0.0, WIDEST),
-    "bias_std": _real(0.0, WIDEST),
+READERS: dict[str, Reader] = {
+    "length": whole(1, LONGEST),
+    "weight_std": real(0.0, WIDEST),
+    "bias_std": real(0.0, WIDEST),
     "weights": _list,
     "biases": _list,
-    "activation": _one_of(tuple(ACTIVATIONS)),
-    "input": _real(-WEIGHT, WEIGHT),
-    "target": _real(-WEIGHT, WEIGHT),
-    "seed": _whole(0, 2**31 - 1),
-    "nudge": _real(*DELTA),
-    "rate": _real(*RATE),
-    "view": _one_of(VIEWS),
+    "activation": one_of(tuple(ACTIVATIONS)),
+    "input": real(-WEIGHT, WEIGHT),
+    "target": real(-WEIGHT, WEIGHT),
+    "seed": whole(0, 2**31 - 1),
+    "nudge": real(*DELTA),
+    "rate": real(*RATE),
+    "view": one_of(VIEWS),
 }

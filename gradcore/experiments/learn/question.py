@@ -6,12 +6,12 @@ A link holds the fields with "learn_" before them: ``learn_lesson=xavier&learn_w
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from gradcore.activations import ACTIVATIONS
-from gradcore.errors import SpecError
-from gradcore.fields import choice, integer, number, read_int, read_number
+from gradcore.fields import choice, integer, number
+from gradcore.query import Reader, one_of, read, real, whole, write
 
 PREFIX = "learn_"
 LESSON_CODES = (  # the order of the course
@@ -81,21 +81,12 @@ class LearnQuestion:
 
     def to_query(self) -> dict[str, str]:
         """The parameters of a link; defaults are left out."""
-        held = ((field, getattr(self, field.name)) for field in fields(self))
-        return {PREFIX + field.name: str(value) for field, value in held if value != field.default}
+        return write(self, PREFIX)
 
 
 def from_query(query: Mapping[str, str]) -> LearnQuestion:
     """The question of these parameters; others than learn_... are left alone. Raises SpecError."""
-    mine = {name.removeprefix(PREFIX): text for name, text in query.items() if name.startswith(PREFIX)}
-    for name in mine:
-        if name not in READERS:
-            raise SpecError(PREFIX + name, mine[name], "one of " + ", ".join(PREFIX + known for known in READERS))
-    return LearnQuestion(**{name: READERS[name](PREFIX + name, text) for name, text in mine.items()})
-
-
-def _reader(read: Callable[[str], Any], check: Callable[[str, Any], Any]) -> Callable[[str, str], Any]:
-    return lambda name, text: check(name, read(text))
+    return read(LearnQuestion, READERS, PREFIX, query)
 
 
 CHECKS: dict[str, Callable[[str, Any], Any]] = {
@@ -103,8 +94,8 @@ CHECKS: dict[str, Callable[[str, Any], Any]] = {
     **{name: integer(*ends) for name, ends in INTEGERS.items()},
     **{name: number(*ends) for name, ends in NUMBERS.items()},
 }
-READERS: dict[str, Callable[[str, str], Any]] = {
-    **{name: _reader(str, CHECKS[name]) for name in CHOICES},
-    **{name: _reader(read_int, CHECKS[name]) for name in INTEGERS},
-    **{name: _reader(read_number, CHECKS[name]) for name in NUMBERS},
+READERS: dict[str, Reader] = {
+    **{name: one_of(codes) for name, codes in CHOICES.items()},
+    **{name: whole(*ends) for name, ends in INTEGERS.items()},
+    **{name: real(*ends) for name, ends in NUMBERS.items()},
 }
