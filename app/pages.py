@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from app import theme
 from app.i18n import mark
-from app.views import activations, chain, explore, gates, initializers, phase_map, train
+from app.views import activations, chain, explore, gates, initializers, phase_map, remedies, train
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,15 @@ PAGES = (
         theme.ICONS["train"],
         mark("A small network while it learns: the speed of every layer, with and without a remedy."),
         train.page,
+    ),
+    Page(
+        "remedies",
+        mark("Remedies"),
+        theme.ICONS["remedies"],
+        mark(
+            "Each remedy on and off beside the plain network: what it does, what it does not, predicted and measured."
+        ),
+        remedies.page,
     ),
     Page(
         "gates",

@@ -16,7 +16,7 @@ from app.i18n import spec_error_text
 from gradcore.charts import MOMENTS, STATISTICS
 from gradcore.codec import from_query_leniently, to_query
 from gradcore.errors import SpecError
-from gradcore.experiments import gates, train_question
+from gradcore.experiments import gates, remedies_question, train_question
 from gradcore.experiments.chain import question
 from gradcore.phase_map import scalar_of
 from gradcore.spec import Spec
@@ -28,6 +28,7 @@ MAX_NETWORKS = 256
 CHAIN = question.ChainQuestion()
 GATES = gates.GatesQuestion()
 TRAIN = train_question.TrainQuestion()
+REMEDIES = remedies_question.RemediesQuestion()
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,23 @@ class Settings:
     train_l2: float = TRAIN.l2
     train_remedy: str = TRAIN.remedy
     train_view: str = TRAIN.view
+    remedies_view: str = REMEDIES.view
+    remedies_on: str = REMEDIES.on
+    remedies_alpha: str = REMEDIES.alpha
+    remedies_depth: int | None = REMEDIES.depth
+    remedies_hidden: int = REMEDIES.hidden
+    remedies_width: int = REMEDIES.width
+    remedies_activation: str = REMEDIES.activation
+    remedies_weights: str = REMEDIES.weights
+    remedies_cost: str = REMEDIES.cost
+    remedies_rate: float = REMEDIES.rate
+    remedies_batch: str = REMEDIES.batch
+    remedies_steps: int = REMEDIES.steps
+    remedies_seed: int = REMEDIES.seed
+    remedies_clip: str = REMEDIES.clip
+    remedies_limit: float | None = REMEDIES.limit
+    remedies_penalty: str = REMEDIES.penalty
+    remedies_strength: float = REMEDIES.strength
 
 
 def _whole(low: int, high: int) -> Callable[[str, str], int]:
@@ -134,6 +152,7 @@ READERS: dict[str, Callable[[str, str], Any]] = {
     **{question.PREFIX + name: reader for name, reader in question.READERS.items()},  # the page Chain's
     **{gates.PREFIX + name: reader for name, reader in gates.READERS.items()},  # the page Gates'
     **{train_question.PREFIX + name: reader for name, reader in train_question.READERS.items()},
+    **{remedies_question.PREFIX + name: reader for name, reader in remedies_question.READERS.items()},
 }
 
 

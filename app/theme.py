@@ -21,6 +21,7 @@ ICONS = {
     "chain": ":material/link:",
     "gates": ":material/door_open:",
     "train": ":material/fitness_center:",
+    "remedies": ":material/healing:",
     "start": ":material/play_arrow:",
     "stop": ":material/stop:",
     "download": ":material/download:",

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -140,7 +140,7 @@ def board(
     Validity: infinite width, as ``predict``. A remedy that does not apply, or whose network theory does not answer,
     carries its refusal. ``profile_of`` predicts (a page has a cache of its own). Raises SpecError for an unknown code.
     """
-    codes = in_order(on)
+    codes = in_order(on)  # before anything is predicted
     alone: dict[str, Entry] = {}
     for code, one in BOARD.items():
         try:
@@ -149,10 +149,18 @@ def board(
             alone[code] = Entry(code, refusal=error)
         else:
             alone[code] = _entry(code, changed, profile_of)
-    if len(codes) < 2:
-        return Board(_entry(PLAIN, spec, profile_of), alone, codes)
+    return switched(Board(_entry(PLAIN, spec, profile_of), alone, ()), codes, choices, profile_of)
+
+
+def switched(
+    found: Board, on: Iterable[str], choices: Choices | None = None, profile_of: Callable[[Spec], Profile] = predict
+) -> Board:
+    """The same board with other remedies on, at the same choices: only all of them together is predicted anew."""
+    codes, spec = in_order(on), found.plain.spec
+    if len(codes) < 2 or spec is None:
+        return replace(found, on=codes, together=None, skipped={})
     changed, skipped = combined(spec, codes, choices)
-    return Board(_entry(PLAIN, spec, profile_of), alone, codes, _entry(TOGETHER, changed, profile_of), skipped)
+    return replace(found, on=codes, together=_entry(TOGETHER, changed, profile_of), skipped=skipped)
 
 
 def _entry(code: str, spec: Spec, profile_of: Callable[[Spec], Profile]) -> Entry:

@@ -64,7 +64,9 @@ class BoardRemedy:
         try:
             changed = spec.replace(**self.change(spec, choices or Choices()))
         except SpecError as error:
-            raise UnsupportedError(str(self.title), f"{error.field} = {error.value}", error.allowed) from None
+            raise UnsupportedError(
+                str(self.title), f"{error.field} = {error.value} does not go with it", error.allowed
+            ) from None
         if changed == spec:
             raise _in_force(str(self.title))
         return changed
