@@ -11,7 +11,6 @@ from app import runner
 from app.i18n import language, spec_error_text, t, unsupported_text
 from app.parts import remedies_controls
 from app.parts import remedies_measuring as measuring
-from app.parts.place import Place
 from app.parts.remedies_controls import STAYS, key_of
 from app.parts.verdict_box import LOOKS, UNKNOWN
 from app.parts.words import estimate_text, network_text
@@ -29,7 +28,7 @@ from gradcore.words import LN10, factor_text, number_text
 if TYPE_CHECKING:
     from gradcore.measurement import Measurement
 
-CHART_HEIGHT = 300  # px: both charts beside the cards
+CHART_HEIGHT = 250  # px: both charts beside the cards
 CARDS_HEIGHT = 2 * CHART_HEIGHT + 30
 
 
@@ -69,15 +68,15 @@ def box(shown: Board, settings: Settings, other_networks: Any) -> Any:
     look = UNKNOWN if verdict is None else LOOKS[verdict.kind]
     said, *more = [message.text(t) for message in headline(shown)]
     with st.container(border=True):
-        words, pressed = st.columns([3, 1], vertical_alignment="center", gap="medium")
+        words, pressed = st.columns([4, 1], vertical_alignment="center", gap="medium")
         with words, st.container(gap="xxsmall"):
             with st.container(horizontal=True, vertical_alignment="center", gap="small"):
                 st.badge(t(look.word), icon=look.icon, color=look.color)
                 if shown.plain.spec is not None:
                     st.caption(network_text(shown.plain.spec), width="content")
             st.subheader(said, anchor=False)
-            for sentence in more:
-                st.markdown(sentence)
+            if more:
+                st.markdown(" ".join(more))
             if shown.plain.refusal is not None:
                 st.caption(reason(shown.plain.refusal))
             for code, error in shown.skipped.items():
@@ -126,7 +125,7 @@ def draw_charts(shown: Board, measured: dict[str, Measurement], settings: Settin
     names = tuple((entry.code, _key(entry.spec)) for entry in shown.shown if entry.spec is not None)
     there = tuple((code, one.networks, one.seed, one.dtype, one.sampler) for code, one in measured.items())
     for drawn, words in _charts((names, there, language()), settings.moment, shown, measured):
-        Place().draw("vega_lite_chart", None, drawn, width="stretch", height=CHART_HEIGHT, alt=words)
+        st.vega_lite_chart(None, drawn, width="stretch", height=CHART_HEIGHT, alt=words)
     st.caption(
         t(
             "Lines: predicted. Points: mean over measured networks, with their range. Shaded: usable, within a factor "
@@ -210,21 +209,21 @@ def _numbers(entry: Entry, measured: Measurement | None, settings: Settings, wai
             "signal": factor_text(found.forward.log / LN10),
             "ratio": number_text(found.ratio.log / LN10),
         }
-        text = (
-            "Gradient **×{factor}** per layer in RMS (×{square} in mean square), {ratio} at layer 1; signal ×{signal}."
-        )
+        text = "Gradient **×{factor}** per layer in RMS (×{square} in mean square)"
         st.markdown(t(text, **values))
+        st.markdown(t("Layer 1 gets {ratio} of the last layer's; signal ×{signal}", **values))
     elif entry.spec is not None and entry.spec.depth == 1:
         st.markdown(t("One layer: nothing per layer."))
     if waits is None:
-        st.caption(t("Measured: switch it on."))
+        st.caption(t("Not measured: switch it on."))
     elif measured is not None:
         mine = factors(measured)
         values = {"factor": estimate_text(mine.backward), "signal": estimate_text(mine.forward)}
-        st.markdown(t("Measured ×{factor} in RMS; signal ×{signal}.", **values))
+        st.markdown(t("Measured ×{factor}; signal ×{signal}", **values))
     elif entry.spec is not None:
-        said = measuring.refusal(entry.spec, settings) or (t("measuring …") if waits else t("not measured"))
-        st.caption(t("Measured: {said}", said=said))
+        said = measuring.refusal(entry.spec, settings)
+        waiting = t("Measuring …") if waits else t("Not measured yet.")
+        st.caption(t("Not measured: {said}", said=said) if said else waiting)
 
 
 # --- what a remedy leaves open ------------------------------------------------------------------------------------

@@ -183,7 +183,7 @@ def _charts(
         (charts.norm_histogram(norms, limit, height=height, t=t), charts.describe_norms(norms, limit, share, t)),
         (charts.layer_bars(_first, height=height, t=t), charts.describe_layers(_first, t)),
         (
-            charts.step_chart(curves, limit, title, axis, height=height, t=t),
+            charts.step_chart(curves, title, axis, limit=limit, height=height, t=t),
             t("Norms of both runs at every step, and the threshold as a line."),
         ),
         (

@@ -13,14 +13,15 @@ from app.parts.place import Place
 from gradcore.charts import clipping as charts
 from gradcore.errors import SpecError, UnsupportedError
 from gradcore.experiments.data import Dataset
-from gradcore.experiments.penalty_study import penalty_alone, two_norms
-from gradcore.experiments.regularization import PenaltyShare, first_update_share, predicted_share
+from gradcore.experiments.penalty_study import penalty_alone, pooled, shares_over_seeds, two_norms
+from gradcore.experiments.regularization import PenaltyShare, predicted_share
 from gradcore.experiments.remedies import REMEDIES
 from gradcore.experiments.remedies_question import RemediesQuestion
 from gradcore.experiments.train_spec import TrainSpec
 from gradcore.experiments.training import Run
 
 NETWORKS = 60  # random networks of the predicted share: a tenth of a second at 32 items a step
+SEEDS = 12  # networks whose share is measured: a hundredth of a second each
 NAMES = {"l1": mark("L1"), "l2": mark("L2 (squared)"), "l2_norm": mark("the plain norm")}
 DOES = mark("It pulls on all weights together with a force of λ, whatever their size.")
 DOES_NOT = mark("It is not the weight decay of optimizers, which shrinks every weight by the same factor a step.")
@@ -41,12 +42,12 @@ def predicted(spec: TrainSpec, digest: str, _data: Dataset) -> PenaltyShare | No
 
 
 @st.cache_resource(max_entries=16, show_spinner=False, hash_funcs={TrainSpec: repr})
-def _measured(spec: TrainSpec, digest: str, _data: Dataset) -> tuple[PenaltyShare, np.ndarray]:
-    """The run's own share, and the norms (steps, L) that the penalty alone would leave."""
+def _measured(spec: TrainSpec, digest: str, _data: Dataset) -> tuple[tuple[PenaltyShare, ...], np.ndarray]:
+    """The shares of the run's seed and further ones, and the norms (steps, L) that the penalty alone would leave."""
     from gradcore.experiments.training_loop import first_gradients
 
     weights, _ = first_gradients(spec, _data)
-    return first_update_share(spec, _data), penalty_alone(spec, weights, spec.steps_on(_data))
+    return shares_over_seeds(spec, _data, SEEDS), penalty_alone(spec, weights, spec.steps_on(_data))
 
 
 def headline(question: RemediesQuestion, expected: PenaltyShare | None) -> str:
@@ -57,7 +58,7 @@ def headline(question: RemediesQuestion, expected: PenaltyShare | None) -> str:
     first, last = (f"{float(expected.share[layer]):.3g}" for layer in (0, -1))
     values |= {"first": first, "last": last}
     return t(
-        "Predicted: the first update holds {name} at λ = {strength}, ×{first} the gradient in layer 1 and ×{last} in the "
+        "Predicted: in the first update {name} at λ = {strength} is ×{first} the gradient in layer 1, ×{last} in the "
         "last",
         **values,
     )
@@ -67,10 +68,11 @@ def details(question: RemediesQuestion, data: Dataset, runs: list[Run | None]) -
     """The run's own share, and the two penalties that are called L2."""
     said = [two_norms(question.plain_run(data), data, question.strength).message.text(t)]
     if all(run is not None for run in runs):
-        share, _ = _measured(question.penalized_run(data), data.digest, data)
-        first, last = (f"{float(share.share[layer]):.3g}" for layer in (0, -1))
+        shares, _ = _measured(question.penalized_run(data), data.digest, data)
+        first, last = (f"{float(pooled(shares).share[layer]):.3g}" for layer in (0, -1))
         text = t(
-            "Measured in this run: ×{first} in layer 1, ×{last} in the last; predicted are root mean squares over seeds.",
+            "Measured on {count} seeds: ×{first} in layer 1, ×{last} in the last (root mean squares, as predicted).",
+            count=len(shares),
             first=first,
             last=last,
         )
@@ -83,17 +85,20 @@ def details(question: RemediesQuestion, data: Dataset, runs: list[Run | None]) -
 
 @st.cache_data(max_entries=32, show_spinner=False)
 def _charts(
-    key: tuple[Any, ...], _share: PenaltyShare, _expected: PenaltyShare | None, _norms: dict[str, np.ndarray]
+    key: tuple[Any, ...],
+    _shares: tuple[PenaltyShare, ...],
+    _expected: PenaltyShare | None,
+    _norms: dict[str, np.ndarray],
 ) -> list[tuple[dict[str, Any], str]]:
     height = theme.CHART_HEIGHT
-    title, axis = t("Norm of all weights over training"), t("|w| (log scale)")
+    title, axis = t("Norm of all weights over training"), t("norm of all weights")
     return [
         (
-            charts.share_chart(_share, _expected, height=height, t=t).to_dict(validate=False),
+            charts.share_chart(_shares, _expected, height=height, t=t).to_dict(validate=False),
             t("The penalty's norm over the gradient's in the first update, per layer, predicted and measured."),
         ),
         (
-            charts.step_chart(_norms, None, title, axis, height=height, t=t).to_dict(validate=False),
+            charts.step_chart(_norms, title, axis, log=False, height=height, t=t).to_dict(validate=False),
             t("Norm of all weights at every step: with the penalty, without it, and by the penalty alone."),
         ),
     ]
@@ -102,14 +107,14 @@ def _charts(
 def draw(question: RemediesQuestion, data: Dataset, runs: list[Run], expected: PenaltyShare | None) -> None:
     """Both charts, and what the penalty does and does not."""
     spec = question.penalized_run(data)
-    share, alone = _measured(spec, data.digest, data)
+    shares, alone = _measured(spec, data.digest, data)
     plain, penalized = (np.linalg.norm(run.series("weight_norms"), axis=1) for run in (runs[0], runs[-1]))
     norms = {
         t("with the penalty"): penalized,
         t("without"): plain,
         t("the penalty alone, predicted"): np.linalg.norm(alone, axis=1),
     }
-    drawn = _charts((repr(spec), data.digest, language()), share, expected, norms)
+    drawn = _charts((repr(spec), data.digest, language()), shares, expected, norms)
     for place, (chart, words) in zip(st.columns(2), drawn, strict=True):
         with place:
             Place().draw("vega_lite_chart", None, chart, width="stretch", height=theme.CHART_HEIGHT, alt=words)

@@ -50,7 +50,8 @@ def _board(asked: RemediesQuestion) -> None:
     measured, runs = measuring.measured(shown, settings), measuring.due(shown, settings)
     left, right = st.columns([3, 2], gap="medium")
     with left:
-        figures.moment_switch()
+        with st.container(horizontal=True, vertical_alignment="center"):
+            figures.moment_switch()
         remedies_board.draw_charts(shown, measured, settings)
     with right:
         remedies_board.cards(shown, measured, asked, settings, runs)

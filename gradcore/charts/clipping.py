@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from gradcore.charts.chain import color_of, log10, log_axis
 from gradcore.charts.panels import NEUTRAL
 from gradcore.charts.training import picked
 from gradcore.experiments.clip_study import ClippedGradient
+from gradcore.experiments.penalty_study import pooled
 from gradcore.experiments.regularization import PenaltyShare
 from gradcore.words import Translate, english, number_text
 
@@ -107,36 +108,38 @@ def layer_bars(found: ClippedGradient, *, height: int = 300, t: Translate = engl
 
 def step_chart(
     curves: Mapping[str, Array],
-    limit: float | None,
     title: str,
     axis: str,
     *,
+    limit: float | None = None,
+    log: bool = True,
     height: int = 300,
     t: Translate = english,
 ) -> alt.LayerChart:
-    """Positive quantities over the steps on a log scale, by name; ``limit`` is drawn as a rule. ``title`` and ``axis``
-    are translated already."""
+    """Positive quantities over the steps by name, on a log scale or a plain one; ``limit`` is drawn as a rule.
+    ``title`` and ``axis`` are translated already."""
     import altair as alt
 
     axes.await_pandas()
-    rows = [row for name, values in curves.items() for row in _steps(values, name)]
-    marks = [] if limit is None else [math.log10(limit)]
-    domain = _domain(np.array([row["size"] for row in rows] + marks), 0.5)
+    rows = [row for name, values in curves.items() for row in _steps(values, name, log)]
+    marks = [] if limit is None else [math.log10(limit) if log else limit]
     steps = max([row["step"] for row in rows], default=1)
     x = alt.X(
         "step:Q",
         title=t("step"),
-        axis=alt.Axis(format="d", grid=False, tickMinStep=1),
+        axis=alt.Axis(format="d", grid=False, tickMinStep=1, tickCount=6),
         scale=alt.Scale(domain=[0, max(steps, 1)], nice=False),
     )
-    y, color = log_axis("size", axis, domain), color_of(curves)
-    scale = alt.Scale(domain=list(curves), range=list(DASHES[: len(curves)]))
+    domain = _domain(np.array([row["size"] for row in rows] + marks), 0.5)
+    plain = alt.Y("size:Q", title=axis, scale=alt.Scale(zero=False), axis=alt.Axis(minExtent=40))
+    y, color = log_axis("size", axis, domain) if log else plain, color_of(curves)
     tooltip = [
         alt.Tooltip("series:N", title=t("curve")),
         alt.Tooltip("step:Q", title=t("step")),
         alt.Tooltip("text:N", title=t("value")),
     ]
     line = alt.Chart({"values": rows}).mark_line(strokeWidth=2, clip=True, aria=False)
+    scale = alt.Scale(domain=list(curves), range=list(DASHES[: len(curves)]))
     dash = alt.StrokeDash("series:N", scale=scale, legend=None)
     layers = [line.encode(x=x, y=y, color=color, strokeDash=dash, tooltip=tooltip)]
     for at in marks:
@@ -145,52 +148,60 @@ def step_chart(
     return alt.LayerChart(layer=layers, title=title, height=height)
 
 
-def _steps(values: Array, series: str) -> list[dict[str, Any]]:
-    logs = log10(values)
+def _steps(values: Array, series: str, log: bool) -> list[dict[str, Any]]:
+    sizes = log10(values) if log else np.asarray(values, dtype=float)
     return [
-        {"step": int(k), "size": float(logs[k]), "series": series, "text": f"{float(values[k]):.4g}"}
-        for k in picked(len(logs))
-        if math.isfinite(logs[k])
+        {"step": int(k), "size": float(sizes[k]), "series": series, "text": f"{float(values[k]):.4g}"}
+        for k in picked(len(sizes))
+        if math.isfinite(sizes[k])
     ]
 
 
 def share_chart(
-    measured: PenaltyShare, predicted: PenaltyShare | None, *, height: int = 300, t: Translate = english
+    measured: Sequence[PenaltyShare], predicted: PenaltyShare | None, *, height: int = 300, t: Translate = english
 ) -> alt.LayerChart:
-    """The penalty's norm over the gradient's in the first update, per layer: predicted as a line with marks, the run's
-    own as points; the rule is 1, where both are alike."""
+    """The penalty's norm over the gradient's in the first update, per layer: predicted as a line with marks; measured
+    over seeds as points of their root mean squares with the range of the seeds. The rule is 1, where both are alike."""
     import altair as alt
 
     axes.await_pandas()
-    found = {t("predicted"): predicted, t("measured"): measured}
-    rows = [
-        {"layer": layer + 1, "size": float(size), "series": name, "text": number_text(float(size), 3)}
-        for name, share in found.items()
-        if share is not None
-        for layer, size in enumerate(log10(share.share))
-        if math.isfinite(size)
-    ]
-    domain = _domain(np.array([0.0, *[row["size"] for row in rows]]), 1.0)
-    x = axes.layer_axis(len(measured.gradient), t)
-    y, color = log_axis("size", t("penalty over gradient (log scale)"), domain), color_of(found)
+    names = [t("predicted"), t("measured")]
+    lines = [] if predicted is None else _shares(log10(predicted.share), names[0])
+    each = np.stack([log10(one.share) for one in measured])
+    dots = _shares(log10(pooled(measured).share), names[1])
+    for row in dots:
+        ends = each[:, row["layer"] - 1]
+        row["low"], row["high"] = float(ends.min()), float(ends.max())
+    sizes = [row[end] for row in (*lines, *dots) for end in ("size", "low", "high") if end in row]
+    domain = _domain(np.array([0.0, *sizes]), 1.0)
+    x = axes.layer_axis(each.shape[1], t)
+    y, color = log_axis("size", t("penalty over gradient (log scale)"), domain), color_of(names)
+    low = log_axis("low", t("penalty over gradient (log scale)"), domain)
     tooltip = [
         alt.Tooltip("layer:Q", title=t("layer")),
         alt.Tooltip("series:N", title=t("what")),
         alt.Tooltip("text:N", title=t("penalty over gradient")),
     ]
-    first, second = list(found)
-    line = alt.Chart({"values": [row for row in rows if row["series"] == first]}).mark_line(
+    line = alt.Chart({"values": lines}).mark_line(
         strokeWidth=2, point={"shape": "diamond", "size": 60, "filled": True}, aria=False
     )
-    points = alt.Chart({"values": [row for row in rows if row["series"] == second]})
-    marks = points.mark_point(filled=True, size=60, opacity=1)
+    points = alt.Chart({"values": dots}).encode(x=x, color=color)
     one = alt.Chart({"values": [{"size": 0.0}]}).mark_rule(color=NEUTRAL, strokeDash=[2, 3], aria=False)
     layers = [
         one.encode(y=y),
         line.encode(x=x, y=y, color=color, tooltip=tooltip),
-        marks.encode(x=x, y=y, color=color, tooltip=tooltip),
+        points.mark_rule(strokeWidth=1.5, aria=False).encode(y=low, y2="high:Q"),
+        points.mark_point(filled=True, size=60, opacity=1).encode(y=y, tooltip=tooltip),
     ]
     return alt.LayerChart(layer=layers, title=t("The penalty's share of the first update"), height=height)
+
+
+def _shares(logs: Array, series: str) -> list[dict[str, Any]]:
+    return [
+        {"layer": layer, "size": float(size), "series": series, "text": number_text(float(size), 3)}
+        for layer, size in enumerate(logs, start=1)
+        if math.isfinite(size)
+    ]
 
 
 def describe_norms(norms: Array, limit: float, share: float, t: Translate = english) -> str:

@@ -31,8 +31,8 @@ TITLES = {
     "backward": "Backward: size of the gradient δ, last layer = 1",
     "forward": "Forward: size of the signal z",
 }
-AXES = {
-    "backward": {"rms": "RMS of δ, last layer = 1", "mean_square": "mean square of δ, last layer = 1"},
+AXES = {  # short: a title longer than its axis pushes the chart out of its frame
+    "backward": {"rms": "RMS of δ", "mean_square": "mean square of δ"},
     "forward": {"rms": "RMS of z", "mean_square": "mean square of z"},
 }
 
@@ -66,10 +66,10 @@ def board_chart(
     names = [name_of(code, t) for code in found.on if found.alone[code].spec is not None]
     layers = [_usable(unit, domain, y)] if side == "backward" else []
     layers.append(rule("size", 0.0))
-    for neutral in (True, False):
-        mine = [row for row in lines if row["neutral"] == neutral]
-        points = [row for row in dots if row["neutral"] == neutral]
-        layers += _curves(mine, points, x, y, _look(neutral, names, t), t)
+    for neutral in ((PLAIN,), (TOGETHER,), ()):
+        mine, points = ([row for row in rows if _belongs(row, neutral)] for rows in (lines, dots))
+        layers += _curves(mine, points, x, y, _look(neutral, names), t)
+    layers.append(_named(lines, side, x, y))
     return alt.LayerChart(layer=layers, title=t(TITLES[side]), height=height)
 
 
@@ -83,36 +83,64 @@ def _usable(unit: float, domain: tuple[float, float], y: alt.Y) -> alt.Chart:
     return mark.encode(y=y, y2="end:Q")
 
 
-def _look(neutral: bool, names: list[str], t: Translate) -> dict[str, Any]:
-    """Colour by remedy; the plain network dashed and all together solid, both neutral."""
+def _belongs(row: dict[str, Any], neutral: tuple[str, ...]) -> bool:
+    return row["code"] in neutral if neutral else row["code"] not in (PLAIN, TOGETHER)
+
+
+def _look(neutral: tuple[str, ...], names: list[str]) -> tuple[dict[str, Any], Any]:
+    """How a line is marked, and the colour: by remedy; neutral the plain network, dashed, and all together, solid."""
     import altair as alt
 
-    legend: dict[str, Any] = {"title": None, "orient": "top", "offset": 2, "padding": 0, "symbolType": "stroke"}
-    if not neutral:
-        shown = alt.Legend(**legend, symbolStrokeWidth=2, labelLimit=260, columns=3) if names else None
-        return {"color": alt.Color("series:N", scale=alt.Scale(domain=names), legend=shown)}
-    both = [t("plain"), t("all switched on")]
-    scale = alt.Scale(domain=both, range=[[4, 4], [1, 0]])
-    shown = alt.Legend(**legend, symbolStrokeColor=NEUTRAL, symbolStrokeWidth=3)
-    return {"color": alt.value(NEUTRAL), "strokeDash": alt.StrokeDash("series:N", scale=scale, legend=shown)}
+    if neutral:
+        return {"strokeWidth": 3.0, "strokeDash": [4, 4] if PLAIN in neutral else [1, 0]}, alt.value(NEUTRAL)
+    legend = alt.Legend(
+        title=None,
+        orient="top",
+        offset=2,
+        padding=0,
+        symbolType="stroke",
+        symbolStrokeWidth=2,
+        labelLimit=260,
+        columns=3,
+    )
+    return {"strokeWidth": 2.0}, alt.Color("series:N", scale=alt.Scale(domain=names), legend=legend if names else None)
+
+
+def _named(lines: list[dict[str, Any]], side: str, x: alt.X, y: alt.Y) -> alt.Chart:
+    """The names of the neutral curves at the end where curves lie apart."""
+    import altair as alt
+
+    ends: dict[str, dict[str, Any]] = {}
+    for row in lines:
+        if row["code"] in (PLAIN, TOGETHER) and (side == "forward" or row["series"] not in ends):
+            ends[row["series"]] = row
+    where: dict[str, Any] = {"align": "left" if side == "backward" else "right", "dy": -9}
+    text = alt.Chart({"values": list(ends.values())}).mark_text(**where, color=NEUTRAL, fontSize=12, fontWeight="bold")
+    return text.encode(x=x, y=y, text="series:N")
 
 
 def _curves(
-    lines: list[dict[str, Any]], dots: list[dict[str, Any]], x: alt.X, y: alt.Y, look: dict[str, Any], t: Translate
+    lines: list[dict[str, Any]],
+    dots: list[dict[str, Any]],
+    x: alt.X,
+    y: alt.Y,
+    look: tuple[dict[str, Any], Any],
+    t: Translate,
 ) -> list[alt.Chart]:
     import altair as alt
 
-    width = 3.0 if "strokeDash" in look else 2.0
+    marks, color = look
     tooltip = [
         alt.Tooltip("series:N", title=t("network")),
         alt.Tooltip("layer:Q", title=t("layer")),
         alt.Tooltip("text:N", title=t("predicted")),
     ]
-    curve = alt.Chart({"values": lines}).mark_line(strokeWidth=width, clip=True, aria=False)
-    layers = [curve.encode(x=x, y=y, tooltip=tooltip, **look)]
+    layers = []
+    if lines:
+        curve = alt.Chart({"values": lines}).mark_line(**marks, clip=True, aria=False)
+        layers.append(curve.encode(x=x, y=y, color=color, tooltip=tooltip))
     if dots:
-        color = {"color": look["color"]}
-        points = alt.Chart({"values": dots}).encode(x=x, **color)
+        points = alt.Chart({"values": dots}).encode(x=x, color=color)
         low = y.copy()
         low.shorthand = "low:Q"
         layers.append(points.mark_rule(strokeWidth=1, clip=True, aria=False).encode(y=low, y2="high:Q"))
@@ -122,14 +150,7 @@ def _curves(
 
 
 def _row(code: str, layer: int, size: float, t: Translate) -> dict[str, Any]:
-    neutral = code in (PLAIN, TOGETHER)
-    return {
-        "series": name_of(code, t),
-        "layer": layer,
-        "size": size,
-        "text": number_text(size, 3),
-        "neutral": neutral,
-    }
+    return {"series": name_of(code, t), "layer": layer, "size": size, "text": number_text(size, 3), "code": code}
 
 
 def _sizes(logs: Array, side: str, unit: float) -> Array:

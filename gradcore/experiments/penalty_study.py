@@ -13,7 +13,7 @@ import numpy as np
 
 from gradcore.errors import SpecError
 from gradcore.experiments.data import Dataset
-from gradcore.experiments.regularization import PENALTIES, penalty_gradients
+from gradcore.experiments.regularization import PENALTIES, PenaltyShare, first_update_share, penalty_gradients
 from gradcore.experiments.train_spec import TrainSpec
 from gradcore.theory.critical import weight_variances
 from gradcore.words import Message, number_text
@@ -41,6 +41,21 @@ def penalty_alone(spec: TrainSpec, weights: Sequence[Array], steps: int) -> Arra
         for w, pull in zip(now, penalty_gradients(spec, now), strict=True):
             w -= spec.learning_rate * pull
     return norms
+
+
+def shares_over_seeds(spec: TrainSpec, data: Dataset, seeds: int = 12) -> tuple[PenaltyShare, ...]:
+    """``first_update_share`` of the seeds spec.seed, spec.seed + 1, ...; loads torch."""
+    return tuple(first_update_share(spec.replace(seed=spec.seed + k), data) for k in range(seeds))
+
+
+def pooled(shares: Sequence[PenaltyShare]) -> PenaltyShare:
+    """Root mean squares over seeds, which ``predicted_share`` predicts; the cross terms averaged. Raises SpecError."""
+    if not shares:
+        raise SpecError("shares", shares, "at least one")
+    gradient, penalty = (
+        np.sqrt(np.mean([getattr(one, name) ** 2 for one in shares], axis=0)) for name in ("gradient", "penalty")
+    )
+    return PenaltyShare(gradient, penalty, np.mean([one.cross for one in shares], axis=0))
 
 
 @dataclass(frozen=True)

@@ -274,8 +274,8 @@ _add(
     "penalties",
     "4.7",
     "L2 penalty",
-    "Weight decay on sigmoid layers: beside vanishing gradients it is most of the first update, ×26 the gradient in "
-    "layer 1 and a tenth of it in the last.",
+    "Weight decay on sigmoid layers: beside vanishing gradients it is most of the first update, ×17 the gradient in "
+    "layer 1 and a twentieth of it in the last.",
     {},
     view="penalties",
     activation="sigmoid",
