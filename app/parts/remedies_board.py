@@ -147,7 +147,8 @@ def cards(
                 if entry is not None:
                     _title(f"**{charts.name_of(entry.code, t)}**", entry)
                     _numbers(entry, measured.get(entry.code), settings, waits)
-        for code in BOARD:
+        st.caption(t("Switch a remedy on, and it is drawn beside the plain network; those that are on come first."))
+        for code in (*question.codes, *(code for code in BOARD if code not in question.codes)):
             with st.container(border=True, gap="xxsmall"):
                 _card(shown, code, measured.get(code), question, settings, waits)
         st.caption(

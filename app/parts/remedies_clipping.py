@@ -42,11 +42,11 @@ def specs(question: RemediesQuestion, data: Dataset) -> list[TrainSpec]:
 
 def limit_of(question: RemediesQuestion, run: Run) -> float | None:
     """The threshold: the given one, or the proposed; None where no norm is a number above 0."""
-    if question.limit is not None:
-        return question.limit
     norms = run.series("clip_norm")
     if not (np.isfinite(norms) & (norms > 0)).any():
         return None
+    if question.limit is not None:
+        return question.limit
     return min(max(float(f"{_proposal(norms).proposed.limit:.4g}"), LIMITS[0]), LIMITS[1])
 
 
@@ -196,7 +196,7 @@ def _charts(
 
 def draw(question: RemediesQuestion, plain: Run, clipped: Run | None, first: ClippedGradient, limit: float) -> None:
     """The four charts, and what clipping does and does not."""
-    key = (repr(plain.spec), str(plain.data["digest"]), clipped is not None, language())
+    key = (question.clip, repr(plain.spec), str(plain.data["digest"]), clipped is not None, language())
     for places, pair in zip(
         (st.columns(2), st.columns(2)), _pairs(_charts(key, limit, plain, clipped, first)), strict=True
     ):

@@ -69,7 +69,7 @@ def board_chart(
     for neutral in ((PLAIN,), (TOGETHER,), ()):
         mine, points = ([row for row in rows if _belongs(row, neutral)] for rows in (lines, dots))
         layers += _curves(mine, points, x, y, _look(neutral, names), t)
-    layers.append(_named(lines, side, x, y))
+    layers += _named(lines, side, x, y)
     return alt.LayerChart(layer=layers, title=t(TITLES[side]), height=height)
 
 
@@ -106,17 +106,21 @@ def _look(neutral: tuple[str, ...], names: list[str]) -> tuple[dict[str, Any], A
     return {"strokeWidth": 2.0}, alt.Color("series:N", scale=alt.Scale(domain=names), legend=legend if names else None)
 
 
-def _named(lines: list[dict[str, Any]], side: str, x: alt.X, y: alt.Y) -> alt.Chart:
-    """The names of the neutral curves at the end where curves lie apart."""
+def _named(lines: list[dict[str, Any]], side: str, x: alt.X, y: alt.Y) -> list[alt.Chart]:
+    """The names of the neutral curves at the end where curves lie apart, on the side that the curve leaves free."""
     import altair as alt
 
-    ends: dict[str, dict[str, Any]] = {}
-    for row in lines:
-        if row["code"] in (PLAIN, TOGETHER) and (side == "forward" or row["series"] not in ends):
-            ends[row["series"]] = row
-    where: dict[str, Any] = {"align": "left" if side == "backward" else "right", "dy": -9}
-    text = alt.Chart({"values": list(ends.values())}).mark_text(**where, color=NEUTRAL, fontSize=12, fontWeight="bold")
-    return text.encode(x=x, y=y, text="series:N")
+    layers = []
+    for code in (PLAIN, TOGETHER):
+        mine = [row for row in lines if row["code"] == code]
+        if not mine:
+            continue
+        end, other = (mine[0], mine[-1]) if side == "backward" else (mine[-1], mine[0])
+        where: dict[str, Any] = {"align": "left" if side == "backward" else "right"}
+        where["dy"] = 12 if end["size"] < other["size"] else -9
+        text = alt.Chart({"values": [end]}).mark_text(**where, color=NEUTRAL, fontSize=12, fontWeight="bold")
+        layers.append(text.encode(x=x, y=y, text="series:N"))
+    return layers
 
 
 def _curves(

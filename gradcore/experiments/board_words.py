@@ -14,7 +14,7 @@ LARGE_BATCH = math.pi / (math.pi - 1.0)  # per layer in mean square: batch norm 
 
 
 def headline(found: Board) -> tuple[Message, ...]:
-    """Plain; the best single remedy; all that is switched on together, where that is more than one."""
+    """Plain; the best single remedy; what is switched on, together where it is more than one remedy."""
     said = [_plain(found.plain)]
     best = found.best
     if best is not None and best.verdict is not None and not (found.plain.verdict and found.plain.verdict.stable):
@@ -29,6 +29,10 @@ def headline(found: Board) -> tuple[Message, ...]:
     if found.together is not None and found.together.verdict is not None:
         values = {"kind": found.together.verdict.kind.replace("_", " "), "factors": _factors(found.together)}
         said.append(Message("board_together", "Switched on together: {kind}, {factors}.", values))
+    elif len(found.on) == 1 and (only := found.alone[found.on[0]]).verdict is not None:
+        values = {"kind": only.verdict.kind.replace("_", " "), "factors": _factors(only)}
+        values["title"] = _lower(BOARD[only.code].title)
+        said.append(Message("board_alone", "Switched on: {title}: {kind}, {factors}.", values))
     return tuple(said)
 
 

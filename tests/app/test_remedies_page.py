@@ -262,8 +262,14 @@ def test_every_kind_of_clipping(kind: str) -> None:
     assert not app.exception and len(chart_specs(app)) == 4
     said = "turns to a cosine of" if kind == "value" else "turns none"
     assert said in pages.headline(app)
+    bars = app.get("vega_lite_chart")[1].proto.alt
     if kind == "value":
-        assert "Gaussian entries of the same size" in captions(app)
+        assert (
+            "Gaussian entries of the same size" in captions(app)
+            and "cosine to the unclipped gradient 1.000" not in bars
+        )
+    else:
+        assert "cosine to the unclipped gradient 1.000" in bars
 
 
 def test_every_field_of_the_runs(untrained: None) -> None:
