@@ -9,8 +9,17 @@ import numpy as np
 import pytest
 
 import gradcore as gc
+from gradcore.activations import ACTIVATIONS
 from gradcore.errors import SpecError, UnsupportedError
-from gradcore.experiments.board import Board, board, combined, factors, measure_board, residual_factors
+from gradcore.experiments.board import (
+    Board,
+    activation_factors,
+    board,
+    combined,
+    factors,
+    measure_board,
+    residual_factors,
+)
 from gradcore.experiments.board_remedies import ALPHAS, BOARD, Choices, board_remedy, in_order
 from gradcore.experiments.board_words import LARGE_BATCH, figure, headline
 from gradcore.experiments.usable_depth import usable_depth
@@ -54,6 +63,24 @@ def test_4_2_tanh_falls_like_a_power_of_the_depth() -> None:
     tanh = BOARD["tanh"].apply(Spec(activation="sigmoid", depth=400))
     logs = gc.predict(tanh).log_g
     assert logs[199] - logs[399] == pytest.approx(-math.log(2), abs=0.02)
+
+
+def test_4_2_every_activation_with_its_factor() -> None:
+    spec = Spec(activation="leaky_relu", negative_slope=0.2, depth=12)
+    found = {code: (own, fitted) for code, own, fitted in activation_factors(spec)}
+    assert list(found) == list(ACTIVATIONS)
+    for own, _ in found.values():
+        assert own.spec is not None and own.spec.init == "xavier_normal" and own.factors is not None
+    own, fitted = found["leaky_relu"]
+    assert own.spec == spec and fitted.factors is not None
+    assert math.exp(2 * own.inner) == pytest.approx((1 + 0.2**2) / 2) and abs(fitted.factors.backward.log) < 1e-9
+    assert found["tanh"][0].spec != spec and found["tanh"][1].spec == Spec(
+        activation="tanh", init="lecun_normal", depth=12
+    )
+    for code in ("sigmoid", "gelu", "mish"):  # by far too small a gain for them
+        assert found[code][1].distance < found[code][0].distance
+    assert found["gelu"][1].spec == Spec(activation="gelu", init="lecun_normal", gain="auto", depth=12)
+    assert found["softplus"][1].spec == Spec(activation="softplus", init="lecun_normal", gain="auto", depth=12)
 
 
 @pytest.mark.parametrize("code", ["relu", "tanh"])

@@ -96,6 +96,21 @@ def test_4_1_before_and_after_are_those_of_a_training_step(kind: str, share: flo
         assert found.cosine < 0.99 and 0.0 < found.share < 1.0
 
 
+@pytest.mark.parametrize("residual", ["none", "identity", "post_activation"])
+@pytest.mark.parametrize("norm", ["none", "batch", "layer"])
+def test_4_1_the_layers_hold_every_parameter(norm: str, residual: str) -> None:
+    """Together they are the gradient that a step clips, and each layer's weights are the step's own."""
+    network = nielsen([64, 8, 8, 8, 10]).replace(
+        norm=norm, residual=residual, width=8 if residual != "none" else (8, 8, 8, 10)
+    )
+    spec = SMALL.replace(network=network)
+    layers, step = layer_gradients(spec, FEW), next(train(spec, FEW))
+    assert math.sqrt(sum(float((g**2).sum()) for layer in layers for g in layer)) == pytest.approx(step.norm)
+    assert [np.linalg.norm(layer[0]) for layer in layers] == pytest.approx(list(step.weight_gradients))
+    normed = 0 if norm == "none" else 2 if residual == "post_activation" else 3  # layers that have one
+    assert sorted(len(layer) for layer in layers) == [2] * (4 - normed) + [4] * normed
+
+
 def test_4_1_gaussian_cosine_meets_draws() -> None:
     """Two arrays of unequal size and RMS; the error of a cosine of N entries is of order 1/sqrt(N)."""
     arrays = [RNG.standard_normal(30_000), 0.2 * RNG.standard_normal(60_000)]

@@ -9,7 +9,15 @@ import streamlit as st
 
 from app import controls, runner, theme
 from app.i18n import t
-from app.parts import figures, notices, remedies_board, remedies_clipping, remedies_controls, remedies_penalties
+from app.parts import (
+    figures,
+    notices,
+    remedies_activations,
+    remedies_board,
+    remedies_clipping,
+    remedies_controls,
+    remedies_penalties,
+)
 from app.parts import remedies_measuring as measuring
 from app.parts import remedies_training as training
 from app.parts.verdict_box import missing_text
@@ -57,6 +65,8 @@ def _board(asked: RemediesQuestion) -> None:
         remedies_board.cards(shown, measured, asked, settings, runs)
     runner.let_it_be_drawn()
     controls.sidebar()
+    with left:
+        remedies_activations.draw(spec)
     if not runs:
         return
     with progress:

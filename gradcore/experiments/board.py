@@ -11,12 +11,13 @@ but in ``measure_board``.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 
+from gradcore.activations import ACTIVATIONS
 from gradcore.errors import GradcoreError, UnsupportedError
 from gradcore.estimates import Estimate, estimates
 from gradcore.experiments.board_remedies import ALPHAS, BOARD, Choices, in_order
@@ -182,3 +183,19 @@ def residual_factors(spec: Spec, profile_of: Callable[[Spec], Profile] = predict
     return {
         alpha: _entry("residual", spec.replace(**change(spec, Choices(alpha=alpha))), profile_of) for alpha in ALPHAS
     }
+
+
+def activation_factors(
+    spec: Spec, profile_of: Callable[[Spec], Profile] = predict
+) -> Iterator[tuple[str, Entry, Entry]]:
+    """(activation, the network with it and nothing else changed, the same from the initialization that suits it), for
+    every activation of the table, each as soon as it is predicted; an Entry without an answer carries its refusal."""
+    for code in ACTIVATIONS:
+        slope = spec.negative_slope if code == spec.activation else None
+        same = spec.replace(activation=code, negative_slope=slope)
+        own = _entry(code, same, profile_of)
+        try:
+            fitted = _entry(code, BOARD["initialization"].apply(same), profile_of)
+        except UnsupportedError:  # in force already
+            fitted = own
+        yield code, own, fitted

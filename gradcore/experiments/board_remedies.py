@@ -8,17 +8,19 @@ Adding a remedy is one more ``_add``. Board and page follow the order of the tab
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from gradcore.errors import SpecError, UnsupportedError
-from gradcore.experiments.usable_depth import usable_depth
+from gradcore.experiments.usable_depth import log_ratio, usable_depth
 from gradcore.residual import INVERSE_SQRT_DEPTH
 from gradcore.spec import Spec
 from gradcore.theory.critical import resolve_gain
+from gradcore.verdict import USABLE
 from gradcore.words import Message
 
 Changes = dict[str, Any]
@@ -28,6 +30,7 @@ ALPHAS: dict[str, float | str] = {
     "1/sqrt(L)": INVERSE_SQRT_DEPTH,
     "0": 0.0,
 }
+JUDGED = 50  # layers at which the gain of an initialization is judged
 KAIMING = ("relu", "leaky_relu", "prelu")  # the activations that Kaiming's law is made for
 _NEW_NORM: Changes = {"norm_position": "before", "norm_gamma": 1.0, "norm_beta": 0.0, "norm_eps": 1e-5}
 
@@ -206,11 +209,28 @@ def _residual(spec: Spec, choices: Choices) -> Changes:
 def _initialization(spec: Spec, choices: Choices) -> Changes:
     if spec.activation in KAIMING:
         return {"init": "kaiming_normal", "gain": 1.0, "bias_std": 0.0}
-    start = spec.replace(init="lecun_normal", bias_std=0.0)
+    start: Changes = {"init": "lecun_normal", "bias_std": 0.0}
+    tried = [start | gain for gain in _gains(spec.replace(**start))]
+    deep = spec.replace(depth=JUDGED, width=int(spec.layer_widths[0]))  # so that the choice does not hang on the depth
+    away = [_distance(deep.replace(**changes)) for changes in tried]
+    usable = (changes for changes, distance in zip(tried, away, strict=True) if distance <= math.log(USABLE))
+    return next(usable, tried[away.index(min(away))])
+
+
+def _gains(spec: Spec) -> Iterator[Changes]:
+    """The critical gain where the activation has one (gelu and its like have it at infinite signals alone, where it is
+    of no use), then the one that keeps a signal of RMS 1."""
+    with suppress(SpecError, UnsupportedError):
+        yield _critical(spec)
+    yield {"gain": "auto"}
+
+
+def _distance(spec: Spec) -> float:
+    """abs ln of the gradient's RMS at layer 1 over the last layer's; inf without a prediction."""
     try:
-        return {"init": "lecun_normal", "bias_std": 0.0, **_critical(start)}
-    except UnsupportedError:  # it has no critical gain: the one that keeps a signal of RMS 1
-        return {"init": "lecun_normal", "bias_std": 0.0, "gain": "auto"}
+        return abs(log_ratio(spec))
+    except UnsupportedError:
+        return math.inf
 
 
 @_add(

@@ -58,18 +58,17 @@ def layer_gradients(spec: TrainSpec, data: Dataset) -> list[list[Array]]:
     from gradcore.measure.turns import one_intra_op_thread
 
     loop = Loop(spec, data, ())
+    model = loop.model
+    layers = [list(linear.parameters()) for linear in model.linears]
+    first = 0 if model.block.acts_below else 1  # the layer that the first norm belongs to
+    for index, norm in enumerate(model.norms, first):
+        layers[index] += norm.parameters()
+    flat = [parameter for layer in layers for parameter in layer]
     with one_intra_op_thread(), torch.enable_grad():
         x, y = (part[torch.from_numpy(spec.batch_indices(data, 0))] for part in (loop.inputs, loop.targets))
-        cost = COSTS[spec.cost].torch_cost(torch, loop.model.layers(x)[-1].z, y)
-        slopes = torch.autograd.grad(cost, loop.parameters)
-    own = {id(parameter): index for index, parameter in enumerate(loop.parameters)}
-    layers = [[own[id(weight)]] for weight in loop.weights]
-    for layer, shift in zip(layers, loop.shifts, strict=True):
-        if id(shift) in own:
-            layer.append(own[id(shift)])
-    taken = {index for layer in layers for index in layer}
-    layers[-1] += [index for index in own.values() if index not in taken]
-    return [[slopes[index].detach().double().numpy() for index in layer] for layer in layers]
+        cost = COSTS[spec.cost].torch_cost(torch, model.layers(x)[-1].z, y)
+        slopes = iter(torch.autograd.grad(cost, flat))
+    return [[next(slopes).detach().double().numpy() for _ in layer] for layer in layers]
 
 
 @dataclass(frozen=True, eq=False)

@@ -45,7 +45,7 @@ def usable_depth(spec: Spec, *, limit: float = USABLE, most: int = MOST) -> Usab
     tried: dict[int, float] = {}
 
     def usable(depth: int) -> bool:
-        tried[depth] = _log_ratio(spec, depth)
+        tried[depth] = log_ratio(_cut(spec, depth))
         return abs(tried[depth]) <= math.log(limit)
 
     low, high = 1, min(2, top)  # one layer is its own last one
@@ -59,8 +59,15 @@ def usable_depth(spec: Spec, *, limit: float = USABLE, most: int = MOST) -> Usab
     return UsableDepth(low, top, limit, tuple(sorted(tried.items())))
 
 
-def _log_ratio(spec: Spec, depth: int) -> float:
+def _cut(spec: Spec, depth: int) -> Spec:
+    """The same network with so many layers."""
     width = spec.width if isinstance(spec.width, int) else (*spec.width[: depth - 1], spec.width[-1])
-    log_g = predict(spec.replace(depth=depth, width=width)).log_g
+    return spec.replace(depth=depth, width=width)
+
+
+def log_ratio(spec: Spec) -> float:
+    """ln of the predicted gradient's RMS at layer 1 over the last layer's; -inf where one is 0. Raises
+    UnsupportedError."""
+    log_g = predict(spec).log_g
     first, last = float(log_g[0]), float(log_g[-1])
     return -math.inf if -math.inf in (first, last) else 0.5 * (first - last)

@@ -15,8 +15,9 @@ pytest.importorskip("torch")
 from streamlit.testing.v1 import AppTest
 
 from app import runner, state
-from app.parts import remedies_controls, remedies_measuring, remedies_training
+from app.parts import remedies_activations, remedies_controls, remedies_measuring, remedies_training
 from app.parts.words import estimate_text
+from gradcore.activations import ACTIVATIONS
 from gradcore.charts import clipping as clip_charts
 from gradcore.charts import remedies as charts
 from gradcore.experiments.board import board, factors, measure_board
@@ -163,6 +164,19 @@ def test_alpha_and_depth(untrained: None) -> None:
     assert asked(app).depth is None and app.slider(key="remedies_depth_slider").value == 14
 
 
+def test_every_activation_in_a_table(untrained: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    few = {code: ACTIVATIONS[code] for code in ("relu", "sigmoid", "softplus")}
+    monkeypatch.setattr("gradcore.experiments.board.ACTIVATIONS", few)
+    app = open_page(**SMALL)
+    assert not app.dataframe
+    app.session_state[remedies_activations.OPEN] = True
+    app.run()
+    table = app.dataframe[0].value.set_index("activation")
+    assert not app.exception and list(table.index) == list(few)
+    assert table.loc["relu", "own"] == "×0.71 (0.50)" and table.loc["relu", "fitted"] == "×1.00 (1.0)"
+    assert table.loc["relu", "start"] == "kaiming_normal, σ_w = 1.41"
+
+
 def test_what_does_not_apply_says_why(untrained: None) -> None:
     app = open_page(depth="3", width="9,8,7", remedies_on="relu")
     assert not app.exception and switch(app, "residual").disabled and not switch(app, "relu").disabled  # to be put off
@@ -258,7 +272,7 @@ def test_clipping_shows_the_runs_norms() -> None:
 
 @pytest.mark.parametrize("kind", ["norm_1", "norm_inf", "value"])
 def test_every_kind_of_clipping(kind: str) -> None:
-    app = open_page(**CLIPPING, remedies_clip=kind)
+    app = open_page(**CLIPPING, remedies_clip=kind, remedies_limit="1")  # below all: the first step is cut
     assert not app.exception and len(chart_specs(app)) == 4
     said = "turns to a cosine of" if kind == "value" else "turns none"
     assert said in pages.headline(app)
