@@ -174,7 +174,9 @@ def _charts(
     curves = {t("unclipped run"): norms}
     runs = [Shown(t("unclipped"), _plain)]
     if _clipped is not None:
-        before, factor = _clipped.series("clip_norm"), _clipped.series("norm_after") / _clipped.series("norm")
+        before = _clipped.series("clip_norm")
+        with np.errstate(invalid="ignore", divide="ignore"):  # a gradient that is exactly zero
+            factor = _clipped.series("norm_after") / _clipped.series("norm")
         after = np.minimum(before, limit) if _clipped.spec.clip == "value" else before * factor
         curves |= {t("clipped run, before clipping"): before, t("after clipping"): after}
         runs.append(Shown(t("clipped"), _clipped))

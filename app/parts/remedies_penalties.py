@@ -20,8 +20,10 @@ from gradcore.experiments.remedies_question import RemediesQuestion
 from gradcore.experiments.train_spec import TrainSpec
 from gradcore.experiments.training import Run
 
-NETWORKS = 60  # random networks of the predicted share: a tenth of a second at 32 items a step
+NETWORKS = 60  # random networks of the predicted share: a tenth of a second at 32 items a step ...
+FEWEST = 8  # ... fewer of large ones, and none where that would take seconds
 SEEDS = 12  # networks whose share is measured: a hundredth of a second each
+WORK = 3e9  # multiplications that are spent on either without being asked: about a second
 NAMES = {"l1": mark("L1"), "l2": mark("L2 (squared)"), "l2_norm": mark("the plain norm")}
 DOES = mark("It pulls on all weights together with a force of λ, whatever their size.")
 DOES_NOT = mark("It is not the weight decay of optimizers, which shrinks every weight by the same factor a step.")
@@ -32,11 +34,21 @@ def specs(question: RemediesQuestion, data: Dataset) -> list[TrainSpec]:
     return list(dict.fromkeys((question.plain_run(data), question.penalized_run(data))))
 
 
+def _affordable(spec: TrainSpec, data: Dataset, most: int) -> int:
+    """How many networks' first gradients are cheap, at most so many."""
+    sized = spec.sized(data)
+    weights = float((sized.fan_ins * sized.layer_widths.astype(float)).sum())
+    return int(min(most, WORK / (6.0 * weights * spec.batch_items(data))))
+
+
 @st.cache_resource(max_entries=32, show_spinner=False, hash_funcs={TrainSpec: repr})
 def predicted(spec: TrainSpec, digest: str, _data: Dataset) -> PenaltyShare | None:
-    """The share before any network is built; None where theory has no answer."""
+    """The share before any network is built; None where it would take seconds, or theory has no answer."""
+    count = _affordable(spec, _data, NETWORKS)
+    if count < FEWEST:
+        return None
     try:
-        return predicted_share(spec, _data, networks=NETWORKS)
+        return predicted_share(spec, _data, networks=count)
     except (SpecError, UnsupportedError):
         return None
 
@@ -47,14 +59,16 @@ def _measured(spec: TrainSpec, digest: str, _data: Dataset) -> tuple[tuple[Penal
     from gradcore.experiments.training_loop import first_gradients
 
     weights, _ = first_gradients(spec, _data)
-    return shares_over_seeds(spec, _data, SEEDS), penalty_alone(spec, weights, spec.steps_on(_data))
+    return shares_over_seeds(spec, _data, max(1, _affordable(spec, _data, SEEDS))), penalty_alone(
+        spec, weights, spec.steps_on(_data)
+    )
 
 
 def headline(question: RemediesQuestion, expected: PenaltyShare | None) -> str:
     """The predicted share of the first update, at both ends of the network."""
     values = {"name": t(NAMES[question.penalty]), "strength": f"{question.strength:g}"}
     if expected is None:
-        return t("{name} at λ = {strength}: theory has no prediction here", **values)
+        return t("{name} at λ = {strength}: not predicted, the network is large. Train it to measure", **values)
     first, last = (f"{float(expected.share[layer]):.3g}" for layer in (0, -1))
     values |= {"first": first, "last": last}
     return t(

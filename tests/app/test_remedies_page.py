@@ -356,6 +356,27 @@ def test_penalties_show_predicted_and_measured_share(penalty: str) -> None:
     assert "Norm of all weights over training" in title
 
 
+def test_a_large_run_is_not_predicted_unasked(untrained: None) -> None:
+    large = {"remedies_batch": "full", "remedies_width": "300", "remedies_hidden": "6", "remedies_view": "penalties"}
+    app = open_page(**large)
+    assert not app.exception and "not predicted, the network is large" in pages.headline(app)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"remedies_rate": "0.1", "remedies_steps": "20"},  # norms up to 1e69
+        {"remedies_limit": "1e-12"},
+        {"remedies_hidden": "1", "remedies_activation": "linear", "remedies_clip": "norm_1"},
+        {"remedies_activation": "hardtanh", "remedies_rate": "1000"},
+    ],
+)
+def test_extreme_runs(query: dict[str, str]) -> None:
+    for view in ("clipping", "penalties"):
+        app = open_page(**{**CLIPPING, **query, "remedies_view": view})
+        assert not app.exception and chart_specs(app)
+
+
 def test_no_penalty_at_all() -> None:
     app = open_page(**PENALTIES, remedies_strength="0")
     assert not app.exception and "×0 the gradient in layer 1" in pages.headline(app)
