@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from app import theme
 from app.i18n import mark
-from app.views import activations, chain, explore, gates, initializers, learn, phase_map, symptoms, train
+from app.views import activations, chain, explore, gates, initializers, learn, phase_map, remedies, symptoms, train
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,15 @@ PAGES = (
         theme.ICONS["symptoms"],
         mark("What is wrong with a training run, in which layer and step, and what helps: yours, or an example."),
         symptoms.page,
+    ),
+    Page(
+        "remedies",
+        mark("Remedies"),
+        theme.ICONS["remedies"],
+        mark(
+            "Each remedy on and off beside the plain network: what it does, what it does not, predicted and measured."
+        ),
+        remedies.page,
     ),
     Page(
         "gates",

@@ -74,6 +74,13 @@ def done(spec: Spec, settings: Settings) -> int:
     return store.networks().count(_network_keys(spec, settings))
 
 
+def at_hand(spec: Spec, settings: Settings) -> Measurement | None:
+    """This measurement where all of its networks are here already, from any session."""
+    parts = [store.networks().get(key) for key in _network_keys(spec, settings)]
+    there = [part for part in parts if part is not None]
+    return gc.Measurement.merge(*there) if len(there) == settings.networks else None
+
+
 def finished(spec: Spec, settings: Settings) -> Measurement | None:
     """This session's last measurement, if it is the one asked for."""
     key, measured = st.session_state.get("measured", (None, None))

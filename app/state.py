@@ -7,8 +7,8 @@ the first run, and when a link or the browser's Back button changes it, the URL 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass, field, fields, make_dataclass
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
@@ -16,7 +16,7 @@ from app.i18n import spec_error_text
 from gradcore.charts import MOMENTS, STATISTICS
 from gradcore.codec import from_query_leniently, to_query
 from gradcore.errors import SpecError
-from gradcore.experiments import gates, symptom_examples, train_question
+from gradcore.experiments import gates, remedies_question, symptom_examples, train_question
 from gradcore.experiments.chain import question
 from gradcore.experiments.learn import question as learn_question
 from gradcore.phases import scalar_of
@@ -27,15 +27,10 @@ from gradcore.theory.axes import AXES
 DTYPES = ("float64", "float32", "bfloat16", "float16")
 SAMPLERS = ("dense", "exact")
 MAX_NETWORKS = 256
-CHAIN = question.ChainQuestion()
-GATES = gates.GatesQuestion()
-TRAIN = train_question.TrainQuestion()
-LEARN = learn_question.LearnQuestion()
-SYMPTOMS = symptom_examples.SymptomsQuestion()
 
 
 @dataclass(frozen=True)
-class Settings:
+class Shared:
     """How to measure and how to show it; the names are query parameters too."""
 
     networks: int = 8
@@ -47,69 +42,39 @@ class Settings:
     map_x: str = "gain"
     map_y: str = "depth"
     map_of: str = "log_g_1"
-    chain_length: int = CHAIN.length
-    chain_weight_std: float = CHAIN.weight_std
-    chain_bias_std: float = CHAIN.bias_std
-    chain_weights: str = CHAIN.weights
-    chain_biases: str = CHAIN.biases
-    chain_activation: str = CHAIN.activation
-    chain_input: float = CHAIN.input
-    chain_target: float = CHAIN.target
-    chain_seed: int = CHAIN.seed
-    chain_nudge: float = CHAIN.nudge
-    chain_rate: float = CHAIN.rate
-    chain_view: str = CHAIN.view
-    gates_cell: str = GATES.cell
-    gates_hidden_size: int = GATES.hidden_size
-    gates_input_size: int = GATES.input_size
-    gates_steps: int = GATES.steps
-    gates_activation: str = GATES.activation
-    gates_init: str = GATES.init
-    gates_weight_scale: float = GATES.weight_scale
-    gates_forget_bias: float | None = GATES.forget_bias
-    gates_update_bias: float | None = GATES.update_bias
-    gates_networks: int = GATES.networks
-    gates_seed: int = GATES.seed
-    gates_task: str = GATES.task
-    gates_cells: str = GATES.cells
-    gates_units: int = GATES.units
-    gates_length: int = GATES.length
-    gates_updates: int = GATES.updates
-    gates_learning_rate: float = GATES.learning_rate
-    gates_clip_norm: float | None = GATES.clip_norm
-    train_network: str = TRAIN.network
-    train_hidden: int = TRAIN.hidden
-    train_width: int = TRAIN.width
-    train_weights: str = TRAIN.weights
-    train_activation: str = TRAIN.activation
-    train_cost: str = TRAIN.cost
-    train_optimizer: str = TRAIN.optimizer
-    train_rate: float = TRAIN.rate
-    train_batch: str = TRAIN.batch
-    train_steps: int = TRAIN.steps
-    train_seed: int = TRAIN.seed
-    train_clip: str = TRAIN.clip
-    train_clip_limit: float = TRAIN.clip_limit
-    train_l1: float = TRAIN.l1
-    train_l2: float = TRAIN.l2
-    train_remedy: str = TRAIN.remedy
-    train_view: str = TRAIN.view
-    learn_lesson: str = LEARN.lesson
-    learn_weight: float = LEARN.weight
-    learn_factors: int = LEARN.factors
-    learn_weight_std: float = LEARN.weight_std
-    learn_width: int = LEARN.width
-    learn_fan_out: int = LEARN.fan_out
-    learn_slope: float = LEARN.slope
-    learn_activation: str = LEARN.activation
-    learn_sigma_w: float = LEARN.sigma_w
-    learn_sigma_b: float = LEARN.sigma_b
-    learn_batch: int = LEARN.batch
-    learn_depth: int = LEARN.depth
-    learn_alpha: float = LEARN.alpha
-    learn_forget_bias: float = LEARN.forget_bias
-    learn_threshold: float = LEARN.threshold
-    symptoms_example: str = SYMPTOMS.example
+
+
+# what pages of their own ask: the prefix of their parameters, the question, what reads its fields
+QUESTIONS: tuple[tuple[str, type[Any], Mapping[str, Reader]], ...] = tuple(
+    (module.PREFIX, kind, module.READERS)
+    for module, kind in (
+        (question, question.ChainQuestion),
+        (gates, gates.GatesQuestion),
+        (train_question, train_question.TrainQuestion),
+        (symptom_examples, symptom_examples.SymptomsQuestion),
+        (remedies_question, remedies_question.RemediesQuestion),
+        (learn_question, learn_question.LearnQuestion),
+    )
+)
+
+if TYPE_CHECKING:
+
+    class Settings(Shared):
+        """The shared settings, and the fields of every page's question with its prefix before them."""
+
+        def __init__(self, **values: Any) -> None: ...
+
+else:
+    Settings = make_dataclass(
+        "Settings",
+        [
+            (prefix + each.name, each.type, field(default=each.default))
+            for prefix, kind, _ in QUESTIONS
+            for each in fields(kind)
+        ],
+        bases=(Shared,),
+        frozen=True,
+    )
 
 
 def _scalar(name: str, text: str) -> str:
@@ -130,11 +95,7 @@ READERS: dict[str, Reader] = {
     "map_x": one_of(AXES),
     "map_y": one_of(AXES),
     "map_of": _scalar,
-    **{question.PREFIX + name: reader for name, reader in question.READERS.items()},  # the page Chain's
-    **{gates.PREFIX + name: reader for name, reader in gates.READERS.items()},  # the page Gates'
-    **{train_question.PREFIX + name: reader for name, reader in train_question.READERS.items()},
-    **{learn_question.PREFIX + name: reader for name, reader in learn_question.READERS.items()},
-    **{symptom_examples.PREFIX + name: reader for name, reader in symptom_examples.READERS.items()},
+    **{prefix + name: reader for prefix, _, readers in QUESTIONS for name, reader in readers.items()},
 }
 
 
@@ -154,10 +115,10 @@ def read_query(query: Mapping[str, str]) -> tuple[Spec, Settings, list[SpecError
 def write_query(spec: Spec, settings: Settings) -> dict[str, str]:
     """The parameters that open exactly this; defaults are left out."""
     query = to_query(spec)
-    for field in fields(settings):
-        value = getattr(settings, field.name)
-        if value != field.default:
-            query[field.name] = str(value)
+    for each in fields(settings):
+        value = getattr(settings, each.name)
+        if value != each.default:
+            query[each.name] = str(value)
     return query
 
 

@@ -27,6 +27,7 @@ ICONS = {
     "next": ":material/chevron_right:",
     "corrected": ":material/report:",
     "symptoms": ":material/stethoscope:",
+    "remedies": ":material/healing:",
     "start": ":material/play_arrow:",
     "stop": ":material/stop:",
     "download": ":material/download:",

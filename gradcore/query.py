@@ -30,6 +30,11 @@ def whole(low: int, high: int) -> Reader:
     return _reader(read_int, integer(low, high))
 
 
+def whole_or_none(low: int, high: int) -> Reader:
+    """The same, or None, written "None"."""
+    return _reader(read_optional(read_int), optional_check(integer(low, high)))
+
+
 def real(low: float, high: float) -> Reader:
     """A finite number within these bounds."""
     return _reader(read_number, number(low, high))
