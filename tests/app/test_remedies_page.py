@@ -18,8 +18,6 @@ from app import runner, state
 from app.parts import remedies_activations, remedies_controls, remedies_measuring, remedies_training
 from app.parts.words import estimate_text
 from gradcore.activations import ACTIVATIONS
-from gradcore.charts import clipping as clip_charts
-from gradcore.charts import remedies as charts
 from gradcore.experiments.board import board, factors, measure_board
 from gradcore.experiments.board_remedies import BOARD
 from gradcore.experiments.board_words import headline
@@ -67,12 +65,6 @@ def switch(app: AppTest, code: str):
 
 def texts(app: AppTest) -> str:
     return "\n".join(one.value for one in app.markdown)
-
-
-def rows(chart) -> list[dict]:
-    found = chart if isinstance(chart, dict) else chart.to_dict(validate=False)
-    inline = [row for layer in found["layer"] for row in layer.get("data", {}).get("values", [])]
-    return inline + [row for data in found.get("datasets", {}).values() for row in data]
 
 
 @pytest.fixture
@@ -226,25 +218,6 @@ def test_a_measurement_is_asked_for_cancelled_and_refused(untrained: None) -> No
     assert not large.exception and "Not measured: too large to measure" in captions(large)
 
 
-def test_the_charts_hold_the_librarys_numbers() -> None:
-    found = board(Spec(depth=6, width=16), ("batch_norm", "residual"))
-    measured = measure_board(found, networks=3)
-    for side, name in charts.SIDES.items():
-        for moment, unit in (("rms", 0.5), ("mean_square", 1.0)):
-            all_rows = rows(charts.board_chart(found, measured, side, moment=moment))
-            for entry in found.shown:
-                mine = [row for row in all_rows if row.get("code") == entry.code and "size" in row]
-                lines, dots = ([r for r in mine if ("low" in r) == is_dot] for is_dot in (False, True))
-                assert entry.profile is not None
-                logs, mean = getattr(entry.profile, name), measured[entry.code].mean(name)
-                if side == "backward":
-                    logs, mean = logs - logs[-1], mean - mean[-1]
-                sizes = [row["size"] for row in lines][:6]  # the last one is the curve's name, where it has one
-                assert sizes == pytest.approx(list(unit * logs / math.log(10)), abs=1e-12)
-                assert [row["size"] for row in dots] == pytest.approx(list(unit * mean / math.log(10)), abs=1e-12)
-    assert "plain 0.18" in charts.describe(found) and "at the last layer" in charts.describe(found, "forward")
-
-
 # --- clipping -------------------------------------------------------------------------------------------------
 
 
@@ -319,23 +292,6 @@ def test_a_run_that_breaks_off_is_said() -> None:
     assert not app.exception and "The unclipped run: Training stopped" in captions(app)
 
 
-def test_the_histogram_counts_what_is_clipped() -> None:
-    norms = np.array([0.5, 1.0, 2.0, 8.0, math.inf, 0.0])
-    found = [row for row in rows(clip_charts.norm_histogram(norms, 1.5)) if "count" in row]
-    counts = {name: sum(r["count"] for r in found if r["series"] == name) for name in ("kept as it is", "clipped")}
-    assert counts == {"kept as it is": 2, "clipped": 2}
-    assert any(row["low"] == pytest.approx(math.log10(1.5)) for row in found)  # a bin ends at the threshold
-    assert "from 0.500 to 8.00; 50%" in clip_charts.describe_norms(norms, 1.5, 0.5)
-
-
-def test_the_bars_hold_both_norms() -> None:
-    found = clip_gradients([[np.array([3.0, 4.0])], [np.array([0.5])]], "value", 1.0)
-    sizes = {(r["layer"], r["series"]): 10 ** r["size"] for r in rows(clip_charts.layer_bars(found)) if "layer" in r}
-    assert sizes == pytest.approx(
-        {(1, "before"): 5.0, (2, "before"): 0.5, (1, "after clipping"): math.sqrt(2), (2, "after clipping"): 0.5}
-    )
-
-
 # --- penalties ------------------------------------------------------------------------------------------------
 
 
@@ -349,9 +305,6 @@ def test_penalties_show_predicted_and_measured_share(penalty: str) -> None:
     shares = shares_over_seeds(spec, DATA)
     assert f"Measured on 12 seeds: ×{pooled(shares).share[0]:.3g} in layer 1" in captions(app)
     assert "Two things are called L2" in captions(app) and "**Does not.**" in captions(app)
-    dots = [row for row in rows(clip_charts.share_chart(shares, expected)) if "low" in row]
-    assert [10 ** row["size"] for row in dots] == pytest.approx(list(pooled(shares).share))
-    assert all(row["low"] <= row["size"] <= row["high"] for row in dots)
     title = json.dumps(chart_specs(app)[1]["title"])
     assert "Norm of all weights over training" in title
 
