@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import gradcore as gc
+from gradcore.theory.sphere import COLUMNS, sphere_moments
 from tests.agreement import assert_means_agree, both
 
 
@@ -118,6 +119,29 @@ def test_epsilon_matters_once_the_signal_is_small() -> None:
     assert gc.compare(profile, measured).agrees()
     ideal = gc.predict(spec.replace(norm_eps=1e-14))
     assert abs(ideal.log_q[1] - profile.log_q[1]) > 1.0
+
+
+@pytest.mark.parametrize("activation", ["relu", "hardtanh"])
+def test_kinks_where_epsilon_leaves_little_of_the_signal(activation: str) -> None:
+    """Variances of a tenth and of a thousandth of eps: half of ReLU's units are on at any size of the signal."""
+    for rms in (3e-3, 3e-4):
+        spec = _spec(depth=4, width=256, activation=activation, batch_size=8, input_rms=rms, norm_eps=1e-4)
+        comparison = gc.compare(gc.predict(spec), gc.measure(spec, networks=32, seed=3))
+        assert comparison.agrees(), str(comparison)
+
+
+@pytest.mark.parametrize(
+    ("activation", "beta"), [("relu", 0.0), ("hardtanh", 1.0), ("hardtanh", 0.99), ("relu6", -0.2), ("tanh", 0.3)]
+)
+def test_tables_are_the_moments_they_table(activation: str, beta: float) -> None:
+    """At every share v of the variance that epsilon leaves, also where a kink lies at or near beta."""
+    sphere = sphere_moments(activation, 0.0, 1.0, beta, 8)
+    shares = np.array([0.99, 0.6, 0.1, 3e-2, 1e-3, 3e-5, 1e-7])
+    found = sphere.interpolate(shares)
+    for k, v in enumerate(shares.tolist()):
+        for name, exact in zip(COLUMNS, sphere.at(math.sqrt(v)).tolist(), strict=True):
+            if name != "flat" or activation != "tanh":  # a share of units: not smooth in v
+                assert found[name][k] == pytest.approx(exact, rel=1e-8, abs=1e-12), (name, v)
 
 
 def test_population_solver_meets_the_recursion() -> None:

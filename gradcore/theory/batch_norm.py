@@ -237,6 +237,8 @@ class BatchNormField(MeanField):
 def normalized_unit(sphere: SphereMoments, eps: float, log_lambda: float) -> BatchUnit:
     """Batch norm before the activation, ln of the variance that samples have independently of each other."""
     b, gamma2 = sphere.batch, sphere.gamma**2
+    least = math.log(eps) - FAR_BELOW  # below it what is left of the samples is linear in their variance
+    log_lambda, beyond = max(log_lambda, least), min(log_lambda - least, 0.0)
     nodes, weight = radial_law(b)
     log_var = log_lambda + np.log(nodes)
     log_s2 = np.logaddexp(log_var, math.log(eps))
@@ -254,10 +256,11 @@ def normalized_unit(sphere: SphereMoments, eps: float, log_lambda: float) -> Bat
     seen = form("psi_second", "z_psi_second", "psi_pair", "z_psi_pair")
     second, pair = float(weight @ m["second"]), float(weight @ m["second_pair"])
     excess = second + 2.0 * sphere.offset * float(weight @ m["offset"])
+    log_out = log_of(excess + sphere.offset**2) if sphere.offset else log_of(excess) + beyond
     return BatchUnit(
-        log_out=log_of(excess + sphere.offset**2),
-        excess=excess,
-        log_contrast=log_of(second - pair),
+        log_out=log_out,
+        excess=excess * math.exp(beyond),
+        log_contrast=log_of(second - pair) + beyond,
         log_scale=-log_scale,
         contrast=float(inverse @ trace) / b,
         common=float(inverse @ common) / b,

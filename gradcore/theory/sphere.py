@@ -12,7 +12,8 @@ Exact at any B >= 4 as width -> infinity; checked against torch by tests/test_ba
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -21,15 +22,18 @@ from gradcore.theory.gaussian import REACH, composite, graded_edges, legendre
 
 Array = np.ndarray
 TABLE_NODES = 33
+NEAREST = 1e-4  # of sqrt(v), below which a kink is as good as at beta itself
+CLOSE = 1e-10  # sqrt(v) that stands for one just above 0
 
 # what is tabled over v; "z" stands for sqrt(v) w
 ONE = ("second", "slope_second", "z_slope_second", "psi_second", "z_psi_second", "flat")
 TWO = ("second_pair", "slope_pair", "z_slope_pair", "psi_pair", "z_psi_pair")
 COLUMNS = ("offset", *ONE, *TWO)
+STAY = ("slope_second", "psi_second", "flat", "slope_pair", "psi_pair")  # the others are 0 where v is
 
 
 class SphereMoments:
-    """Marginal moments of phi(gamma sqrt(v) w + beta), as a Chebyshev table in sqrt(v) on [0, 1].
+    """Marginal moments of phi(gamma sqrt(v) w + beta), as Chebyshev tables in sqrt(v) on [0, 1].
 
     Values are taken less phi(beta) ("offset"), so that differences between samples keep their digits.
     """
@@ -115,23 +119,51 @@ class SphereMoments:
         grid = np.linspace(-40.0, 40.0, 8001)
         return float(np.abs(self.activation.derivative(grid, self.slope)).max())
 
-    @lru_cache(maxsize=1)  # noqa: B019 - the object itself is cached by sphere_moments and small
-    def _table(self) -> tuple[Array, Array, Array]:
+    def _at_rest(self) -> Array:
+        """The limit of ``at`` for v to 0: not its value there, where a kink at beta would have one slope alone."""
+        near = dict(zip(COLUMNS, self.at(CLOSE), strict=True))
+        return np.array([near[name] if name in STAY else 0.0 for name in COLUMNS])
+
+    @cached_property
+    def _edges(self) -> Array:
+        """Panels of sqrt(v): the moments are analytic but where a kink comes within the sphere's reach, and then vary
+        on the scale of that place."""
+        edges = {0.0, 1.0}
+        for kink in self.activation.kinks:
+            place = abs(kink - self.beta) / (self.gamma * math.sqrt(self.batch - 1)) if self.gamma else 1.0
+            while NEAREST < place < 1.0:
+                edges.add(place)
+                place *= 2.0
+        return np.array(sorted(edges))
+
+    @cached_property
+    def _panels(self) -> list[tuple[Array, Array, Array]]:
+        """Chebyshev nodes, their barycentric weights and the moments there, for each panel."""
         k = np.arange(TABLE_NODES)
-        nodes = 0.5 + 0.5 * np.cos(math.pi * k / (TABLE_NODES - 1))
         weights = (-1.0) ** k
         weights[[0, -1]] *= 0.5
-        return nodes, weights, np.array([self.at(float(x)) for x in nodes])
+        place = 0.5 + 0.5 * np.cos(math.pi * k / (TABLE_NODES - 1))
+        panels = []
+        for low, high in pairwise(self._edges):
+            nodes = low + (high - low) * place
+            panels.append((nodes, weights, np.array([self.at(float(x)) if x else self._at_rest() for x in nodes])))
+        return panels
 
     def interpolate(self, v: Array) -> dict[str, Array]:
         """Each of COLUMNS at an array of v in [0, 1]."""
-        nodes, weights, rows = self._table()
-        gap = np.sqrt(v)[:, None] - nodes
-        exact = np.abs(gap) < 1e-15
-        kernel = weights / np.where(exact, 1.0, gap)
-        kernel[exact.any(axis=1)] = 0.0
-        kernel[exact] = 1.0
-        return dict(zip(COLUMNS, (kernel @ rows / kernel.sum(axis=1)[:, None]).T, strict=True))
+        roots = np.sqrt(v)
+        which = np.clip(np.searchsorted(self._edges, roots) - 1, 0, len(self._edges) - 2)
+        out = np.empty((len(COLUMNS), roots.size))
+        for panel in np.unique(which):
+            inside = which == panel
+            nodes, weights, rows = self._panels[panel]
+            gap = roots[inside, None] - nodes
+            exact = np.abs(gap) < 1e-15
+            kernel = weights / np.where(exact, 1.0, gap)
+            kernel[exact.any(axis=1)] = 0.0
+            kernel[exact] = 1.0
+            out[:, inside] = (kernel @ rows / kernel.sum(axis=1)[:, None]).T
+        return dict(zip(COLUMNS, out, strict=True))
 
 
 @lru_cache(maxsize=32)
