@@ -141,7 +141,7 @@ def test_tables_are_the_moments_they_table(activation: str, beta: float) -> None
     for k, v in enumerate(shares.tolist()):
         for name, exact in zip(COLUMNS, sphere.at(math.sqrt(v)).tolist(), strict=True):
             if name != "flat" or activation != "tanh":  # a share of units: not smooth in v
-                assert found[name][k] == pytest.approx(exact, rel=1e-8, abs=1e-12), (name, v)
+                assert found[name][k] == pytest.approx(exact, rel=1e-7, abs=1e-12), (name, v)
 
 
 def test_population_solver_meets_the_recursion() -> None:
