@@ -18,7 +18,7 @@ from gradcore.experiments.train_spec import TrainSpec
 from gradcore.experiments.training import Run, RunComparison, compare_runs, train_all
 from gradcore.words import Message
 
-HALF_LINEAR = ("linear", "relu", "leaky_relu", "prelu")  # Kaiming's law is made for these
+HALF_LINEAR = ("relu", "leaky_relu", "prelu")  # Kaiming's law is made for these, not for a linear net
 CLIP_LIMIT = 1.0
 CLIP_VALUE = 0.1
 DECAY = 1e-3
