@@ -16,6 +16,7 @@ TABLES = {
     "maps": "Maps over networks, one core, nothing cached",
     "measuring": "Dense measurement beside plain torch, a matmul loop and the floor, float32",
     "exact": "Matrix-free measurement beside a matmul loop, float32",
+    "growth": "Growth with depth, width, batch and networks, float32",
 }
 
 

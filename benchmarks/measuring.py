@@ -1,13 +1,12 @@
 """Dense measuring beside its baselines: pairs that alternate in one process, medians of their ratios.
 
-``functions`` is the table: what is measured, the baseline, the largest ratio of their times that is claimed.
+``claims`` is the table: what is measured, the baseline, the largest ratio of their times that is claimed.
 Every comparison runs float32 on both sides. Plain torch runs with that number of intra-op threads, 1 or the cores,
 which is quicker here and now: on a machine with other work its own default can be far slower.
 """
 
 from __future__ import annotations
 
-import math
 import os
 import statistics
 import time
@@ -108,25 +107,6 @@ def compare(claim: Claim, pairs: int = PAIRS) -> Found:
     return Found(claim, ours, other, middle, (low, high))
 
 
-def growth(dtype: str = "float32") -> list[tuple[str, float]]:
-    """Log-log slopes of the time with depth, width, batch and networks, from a factor of 4 in each."""
-    base = {"depth": 25, "width": 192, "batch_size": 32, "networks": 8}
-    rows = []
-    for name in base:
-        small, large = (dict(base, **{name: factor * base[name]}) for factor in (1, 4))
-        runs = []
-        for fields in (small, large):
-            networks = fields.pop("networks")
-            run = measured(gc.Spec(activation="tanh").replace(**fields), networks, dtype)
-            run()
-            runs.append(min(seconds(run) for _ in range(3)))
-        rows.append((name, math.log(runs[1] / runs[0]) / math.log(4.0)))
-    return rows
-
-
-functions: dict[str, Callable[..., object]] = {"claims": claims, "compare": compare, "growth": growth}
-
-
 def main() -> int:
     """Print every comparison; exit status 1 if a claim was missed."""
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f}")
@@ -141,8 +121,6 @@ def main() -> int:
             f"{'' if found.holds else '  MISSED'}",
             flush=True,
         )
-    for name, slope in growth():
-        print(f"growth with {name:<12} {slope:.2f}")
     return 1 if missed else 0
 
 
