@@ -84,10 +84,11 @@ def _log_factor(spec: Spec, b: int, log_q: float, correlation: float) -> float:
 def _unit(spec: Spec, b: int, log_q: float, correlation: float) -> BatchUnit:
     c = min(max(correlation, 0.0), 0.999)
     log_q = min(max(log_q, -600.0), 600.0)
+    log_contrast = round(log_q + math.log1p(-c), 1)
     if spec.norm_position == "after":
-        return sampled_unit(spec.replace(batch_size=b), round(log_q, 1), round(log_q + math.log1p(-round(c, 1)), 1))
+        return sampled_unit(spec.replace(batch_size=b), round(log_q, 1), log_contrast)
     sphere = sphere_moments(spec.activation, spec.slope, spec.norm_gamma, spec.norm_beta, b)
-    return normalized_unit(sphere, spec.norm_eps, round(log_q + math.log1p(-c), 1))
+    return normalized_unit(sphere, spec.norm_eps, log_contrast)
 
 
 def kept_mean(spec: Spec, rows: int, pairs: float) -> float | None:
