@@ -238,7 +238,8 @@ def normalized_unit(sphere: SphereMoments, eps: float, log_lambda: float) -> Bat
     """Batch norm before the activation, ln of the variance that samples have independently of each other."""
     b, gamma2 = sphere.batch, sphere.gamma**2
     least = math.log(eps) - FAR_BELOW  # below it what is left of the samples is linear in their variance
-    log_lambda, beyond = max(log_lambda, least), min(log_lambda - least, 0.0)
+    beyond = min(log_lambda - least, 0.0) if log_lambda > DEAD else -math.inf
+    log_lambda = max(log_lambda, least)
     nodes, weight = radial_law(b)
     log_var = log_lambda + np.log(nodes)
     log_s2 = np.logaddexp(log_var, math.log(eps))
