@@ -54,19 +54,21 @@ def check_refusal(spec: gc.Spec, error: gc.UnsupportedError) -> None:
 # --- the answers --------------------------------------------------------------------------------------------
 
 
-def check_logs(name: str, logs: np.ndarray, depth: int) -> None:
+def check_logs(name: str, logs: np.ndarray, spec: gc.Spec) -> None:
+    depth = spec.depth
     assert logs.shape == (depth,) and logs.dtype == np.float64, name
     assert not np.isnan(logs).any() and not np.isposinf(logs).any(), (name, logs)
     if depth <= 60 and name in QUANTITIES:
-        # the largest factors of these Specs are 1e25, or a slope of 1e-186, squared: a finite number below this
-        # stands for -inf and says it wrongly
-        assert np.all(logs[np.isfinite(logs)] > -6e4), (name, logs)
+        # the largest factors of these Specs are 1e25, a slope of 1e-186, or gamma in every layer, squared: a finite
+        # number below this stands for -inf and says it wrongly
+        gammas = 2.0 * depth * math.log(min(abs(spec.norm_gamma), 1.0)) if spec.norm_gamma else 0.0
+        assert np.all(logs[np.isfinite(logs)] > -6e4 + gammas), (name, logs)
 
 
 def check_profile(spec: gc.Spec, profile: gc.Profile) -> None:
     depth = spec.depth
     for name in QUANTITIES:
-        check_logs(name, getattr(profile, name), depth)
+        check_logs(name, getattr(profile, name), spec)
     for name in ("chi", "chi_parallel", "correlation", "saturated", "dead", "sigma_w"):
         values = getattr(profile, name)
         assert values.shape == (depth,) and not np.isnan(values).any(), (name, values)
