@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, event, given, settings
@@ -76,21 +78,21 @@ def check_profile(spec: gc.Spec, profile: gc.Profile) -> None:
         assert np.all((getattr(profile, name) >= 0) & (getattr(profile, name) <= 1))
     assert np.all(np.abs(profile.correlation) <= 1 + 1e-9) and np.all(profile.chi >= 0)
     assert np.isfinite(profile.sigma_w).all() and np.all(profile.sigma_w >= 0)
-    check_finite_width(profile, depth)
+    check_finite_width(spec, profile)
     check_reasons(spec, profile)
 
 
-def check_finite_width(profile: gc.Profile, depth: int) -> None:
+def check_finite_width(spec: gc.Spec, profile: gc.Profile) -> None:
     assert profile.band_source in ("exact", "expansion", "sampler", None)
     for name in QUANTITIES:
-        check_logs(name + "_mean", getattr(profile, name + "_mean"), depth)
-        check_logs(name + "_median", getattr(profile, name + "_median"), depth)
+        check_logs(name + "_mean", getattr(profile, name + "_mean"), spec)
+        check_logs(name + "_median", getattr(profile, name + "_median"), spec)
         band = profile.band(name)
         assert (band is None) == (profile.band_source is None)
         if band is not None:
             low, high = band
-            check_logs(name + " low", low, depth)
-            check_logs(name + " high", high, depth)
+            check_logs(name + " low", low, spec)
+            check_logs(name + " high", high, spec)
             assert np.all(low <= high), name
 
 
