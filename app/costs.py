@@ -16,7 +16,7 @@ from gradcore.spec import Spec
 MAX_BYTES = 2e9  # of one network in float64: its weights, and the signals kept for the backward pass
 
 # Seconds on one core of a small machine, from timings of networks of 3 to 500 layers with 32 to 2048 units.
-LAYER, NORM = 6e-4, 3.6e-4  # per layer, whatever its width; more with a norm
+LAYER, NORM = 5e-4, 1e-4  # per layer, whatever its width; more with a norm
 ENTRY = 2.8e-8  # per unit and sample of a layer
 WEIGHT, PRODUCT = 2e-9, 1.2e-10  # per weight; per weight and sample
 DOUBLE, SINGLE = 1.8e-8, 2e-9  # per weight drawn from a normal law, in float64 and in float32
