@@ -1,4 +1,4 @@
-"""``python -m benchmarks.charts``: the charts of docs/performance.md, measured anew, in docs/images/performance*.png.
+"""``python -m benchmarks.charts``: speed-ups and growth, measured anew and drawn, as docs/images/performance*.png.
 
 The first: how many times faster than its baseline each engine is, medians and quartiles of alternating pairs, beside
 what is aimed at. The second: seconds over depth, width, batch and networks, from a small network on, log-log.
