@@ -197,6 +197,13 @@ CORNERS = {
         "bias_std": "default",
         "batch_size": 27,
     },
+    "no weights and nothing in a residual stream": {
+        "depth": 4,
+        "activation": "relu6",
+        "gain": 0,
+        "residual": "post_activation",
+        "norm": "rms",
+    },
     "more rows than are followed, all alike": {
         "depth": 3,
         "width": 64,

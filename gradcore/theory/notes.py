@@ -158,8 +158,9 @@ def _textbook(profile: Profile) -> Iterator[Entry]:
                 f"The first batch norm meets the input's own spread: the gradient's mean square changes x{first:.3g} "
                 f"there, x{step:.3g} a layer later on.",
             )
-    if spec.residual == "post_activation" and profile.log_q[-1] - profile.log_q[0] > 1e-3:
-        growth = float(np.exp(np.minimum(profile.log_q[-1] - profile.log_q[0], 700.0)))
+    start, end = profile.log_q[0], profile.log_q[-1]  # both -inf without weights: nothing to compare
+    if spec.residual == "post_activation" and np.isfinite(start) and end - start > 1e-3:
+        growth = float(np.exp(np.minimum(end - start, 700.0)))
         yield (
             "branch_mean",
             {"growth": growth},
