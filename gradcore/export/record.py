@@ -178,7 +178,7 @@ class Record:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Record:
-        """The record of a JSON text that ``to_json`` made. Raises SpecError naming what is wrong and what is allowed."""
+        """The record of a JSON text from ``to_json``. Raises SpecError naming what is wrong and what is allowed."""
         part = reading.Part("record", reading.parsed(text))
         if part.given("format") != FORMAT:
             raise SpecError("record: format", part.given("format"), f'"{FORMAT}", as Record.to_json makes')
