@@ -12,7 +12,7 @@ from hypothesis import given, settings
 
 import gradcore as gc
 from gradcore.export import Record, reading
-from gradcore.export.record import NUMBERS
+from gradcore.export.record import NUMBERS, fits
 from gradcore.measurement import QUANTITIES, SHARES
 from tests.strategies import specs
 
@@ -175,6 +175,12 @@ def test_sizes_are_bounded_both_ways(monkeypatch):
         record().to_json()
     with pytest.raises(gc.SpecError, match="at most"):
         Record.from_json(whole)
+
+
+def test_what_fits_is_known_before_it_is_written(monkeypatch):
+    assert fits(50, 256) and fits(1000, 256) and not fits(10_000, 256)
+    monkeypatch.setattr(reading, "MOST_BYTES", len(record().to_json()) - 1)
+    assert not fits(SPEC.depth, 3)
 
 
 def test_equality_sees_every_number():

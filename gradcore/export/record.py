@@ -36,6 +36,7 @@ Array = np.ndarray
 FORMAT, FORMAT_VERSION = "gradcore.record", 1
 LEVEL = 0.9  # of bands and spreads, as the charts draw them
 NUMBERS = ("chi", "chi_parallel", *SHARES, "sigma_w")
+DIGITS = 26  # characters of a number at most, with what is between two of them
 UNITS = {
     "log_*": "natural logarithm of a second moment (mean square, not centred); RMS = exp(log / 2)",
     "chi, chi_parallel": "factor of the second moment per layer",
@@ -204,6 +205,12 @@ class Record:
         return isinstance(other, Record) and self.document() == other.document()
 
     __hash__ = None  # type: ignore[assignment]  # holds arrays
+
+
+def fits(depth: int, networks: int) -> bool:
+    """Whether a record of so many layers and networks is surely small enough to be written and read back."""
+    of_prediction = 5 * len(QUANTITIES) + len(NUMBERS)
+    return DIGITS * depth * (of_prediction + networks * len((*QUANTITIES, *SHARES))) + 2**16 < reading.MOST_BYTES
 
 
 def versions() -> dict[str, str]:
