@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 PALETTE_LABELS = {"light": mark("Light images"), "dark": mark("Dark images")}
 RECORD = "record.json"
+WIDTH = 380  # px: two buttons side by side, where the window has room for them
 PALETTE = "takeaway_palette"
 IMAGES = {"png": "image/png", "svg": "image/svg+xml"}
 SHORT = {"forward": mark("Forward"), "backward": mark("Backward"), "weight_gradient": mark("Weight gradient")}
@@ -172,7 +173,7 @@ def menu() -> Any:
 def draw(room: Any, shown: Shown) -> None:
     """The files on offer; those that need a chart where there is one to draw. Once a run."""
     drawable = shown.found.profile is not None or shown.measured is not None
-    with room, st.container(gap="small"):
+    with room, st.container(gap="small", width=WIDTH):
         able = find_spec("vl_convert") is not None
         if not drawable:
             st.caption(t("No numbers yet: the files hold the question alone."))
