@@ -165,6 +165,8 @@ def test_every_text_is_escaped():
     found = Page(html_report(SPEC, *answers(), t=hostile, language='"><i>'))
     assert not {tag for tag, _ in found.tags} & {"script", "b", "i"}
     assert found.text.count("<script>alert(") > 50
+    assert report._pre("<b>&amp;") == "<pre><code>&lt;b&gt;&amp;amp;</code></pre>"  # code that has such signs is rare
+    assert Page(report._table("t", ["<b>", "&"], [["<i>", "<u>"]])).tables == {"t": [["<b>", "&"], ["<i>", "<u>"]]}
 
 
 def test_its_code_runs_and_prints_its_numbers():
