@@ -9,7 +9,7 @@ import streamlit as st
 
 from app import theme
 from app.i18n import language, mark, t
-from app.parts import move
+from app.parts import move, takeaway
 from app.parts.place import Place
 from gradcore import charts
 from gradcore.codec import to_query
@@ -33,8 +33,9 @@ COUNTED = {"dense": mark("torch networks: {count}"), "exact": mark("matrix-free 
 
 @dataclass
 class Tools:
-    """The right end of the row of switches: room for a progress bar and two buttons."""
+    """The right end of the row of switches: what to take away, room for a progress bar and two buttons."""
 
+    takeaway: Any
     progress: Any
     other: Any
     button: Any
@@ -60,7 +61,7 @@ def tools() -> Tools:
         )
         with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center", gap="small"):
             _train_button()
-            return Tools(st.empty(), st.empty(), st.empty())
+            return Tools(takeaway.menu(), st.empty(), st.empty(), st.empty())
 
 
 def _train_button() -> None:

@@ -6,13 +6,13 @@ import math
 from typing import TYPE_CHECKING
 
 from app.i18n import mark, t
-from gradcore.estimates import Estimate
+from gradcore.charts import estimate_text
 from gradcore.spec import Spec
-from gradcore.words import LN10, number_text
 
 if TYPE_CHECKING:
     from gradcore.charts import Agreement
 
+__all__ = ["QUANTITY_LABELS", "agreement_text", "estimate_text", "network_text", "seconds_text"]
 QUANTITY_LABELS = {
     "log_q": mark("signal z"),
     "log_p": mark("layer input x"),
@@ -20,7 +20,6 @@ QUANTITY_LABELS = {
     "log_dw": mark("weight gradient"),
     "log_db": mark("bias gradient"),
 }
-MOST_DECIMALS = 4
 
 
 def network_text(spec: Spec) -> str:
@@ -44,31 +43,6 @@ def network_text(spec: Spec) -> str:
     parts.append(t("batch of {batch}, {input} input", batch=spec.batch_size, input=spec.input))
     parts.append(t("loss: {loss}", loss=spec.loss))
     return " · ".join(parts)
-
-
-def estimate_text(estimate: Estimate) -> str:
-    """0.7064 ± 0.0007, (4.0 ± 0.3)e-8, and 1.2e-9 ×÷ 36 where the error is a factor rather than an addition."""
-    log10, error = estimate.log / LN10, estimate.error
-    if error is None or math.isnan(error) or not math.isfinite(log10):
-        return number_text(log10, 3)
-    if error > 0.5:
-        return f"{number_text(log10)} ×÷ {number_text(error / LN10)}"
-    exponent = 0 if -3.0 <= log10 < 4.0 else math.floor(log10)
-    value = 10.0 ** (log10 - exponent)
-    digits = _decimals(value * error)
-    if digits > MOST_DECIMALS:
-        text = f"{value:.{MOST_DECIMALS}f} ± {value * error:.0e}" if error else f"{value:.{MOST_DECIMALS}f}"
-    else:
-        text = f"{value:.{digits}f} ± {value * error:.{digits}f}"
-    return f"({text})e{exponent}" if exponent else text
-
-
-def _decimals(error: float) -> int:
-    """How many decimals show this error's first digit, or two where that is a 1."""
-    if error <= 0.0:
-        return MOST_DECIMALS + 1
-    first = math.floor(math.log10(error))
-    return max(0, -first + (1 if error < 2.0 * 10.0**first else 0))
 
 
 def seconds_text(seconds: float) -> str:

@@ -8,7 +8,7 @@ import streamlit as st
 
 from app import controls, runner
 from app.i18n import t
-from app.parts import figures, measuring, notices, numbers, tabs, verdict_box
+from app.parts import figures, measuring, notices, numbers, tabs, takeaway, verdict_box
 
 if TYPE_CHECKING:
     from gradcore.measurement import Measurement
@@ -26,8 +26,10 @@ def page() -> None:
     box = verdict_box.draw(found, asked.error)
     cards, tools, drawings, tab = numbers.frame(), figures.tools(), figures.frame(), tabs.frame()
     settings = asked.settings
+    shown = takeaway.Shown(found, settings)
 
     def fill(measured: Measurement | None, waiting: str, runs: bool = False) -> None:
+        shown.measured = measured
         numbers.fill(cards, found, measured, settings.statistic, waiting)
         figures.fill(drawings, found, measured, settings, runs)
         verdict_box.fill_measured(box, found, measured, waiting)
@@ -38,6 +40,9 @@ def page() -> None:
     runner.let_it_be_drawn()
     controls.sidebar()  # after the answer, before anything slow
     tab.draw(found, measured, settings)
+    offered = found.profile is not None or not runs
+    if offered:  # else it is not known yet what there is
+        takeaway.draw(tools.takeaway, shown)
     verdict_box.fill_fixes(box, found)
     if runs:
         measured = measuring.run(tools, drawings, found, settings)
@@ -51,3 +56,5 @@ def page() -> None:
         tools.progress.empty()
         figures.fill(drawings, found, measured, settings)
         tab.update(found, measured, settings)
+    if not offered:
+        takeaway.draw(tools.takeaway, shown)

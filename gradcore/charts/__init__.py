@@ -15,6 +15,7 @@ from gradcore.charts.words import (
     Agreement,
     agreement,
     describe,
+    estimate_text,
     precision_text,
 )
 
@@ -35,6 +36,7 @@ __all__ = [
     "chart",
     "critical_text",
     "describe",
+    "estimate_text",
     "events",
     "frame",
     "headline",

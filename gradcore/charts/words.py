@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from gradcore.charts.data import relative, series
 from gradcore.charts.panels import PANELS, Panel
+from gradcore.estimates import Estimate
 from gradcore.verdict import diagnose
 from gradcore.words import LN10, Translate, english, number_text
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from gradcore.compare import Comparison
     from gradcore.measurement import Measurement
     from gradcore.profile import Profile
+
+MOST_DECIMALS = 4  # of a number with its error
 
 
 def describe(code: str, profile: Profile | None, measured: Measurement | None = None, t: Translate = english) -> str:
@@ -97,3 +100,28 @@ def agreement(comparison: Comparison) -> Agreement:
         return Agreement("", 0, math.nan, None)
     name = max(finite, key=lambda key: abs(finite[key][1]))
     return Agreement(name, finite[name][0], abs(finite[name][1]), comparison.agrees())
+
+
+def estimate_text(estimate: Estimate) -> str:
+    """0.7064 ± 0.0007, (4.0 ± 0.3)e-8, and 1.2e-9 ×÷ 36 where the error is a factor rather than an addition."""
+    log10, error = estimate.log / LN10, estimate.error
+    if error is None or math.isnan(error) or not math.isfinite(log10):
+        return number_text(log10, 3)
+    if error > 0.5:
+        return f"{number_text(log10)} ×÷ {number_text(error / LN10)}"
+    exponent = 0 if -3.0 <= log10 < 4.0 else math.floor(log10)
+    value = 10.0 ** (log10 - exponent)
+    digits = _decimals(value * error)
+    if digits > MOST_DECIMALS:
+        text = f"{value:.{MOST_DECIMALS}f} ± {value * error:.0e}" if error else f"{value:.{MOST_DECIMALS}f}"
+    else:
+        text = f"{value:.{digits}f} ± {value * error:.{digits}f}"
+    return f"({text})e{exponent}" if exponent else text
+
+
+def _decimals(error: float) -> int:
+    """How many decimals show this error's first digit, or two where that is a 1."""
+    if error <= 0.0:
+        return MOST_DECIMALS + 1
+    first = math.floor(math.log10(error))
+    return max(0, -first + (1 if error < 2.0 * 10.0**first else 0))
