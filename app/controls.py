@@ -12,7 +12,7 @@ from typing import Any
 
 import streamlit as st
 
-from app import state, theme, widgets
+from app import i18n, state, theme, widgets
 from app.i18n import mark, spec_error_text, t
 from app.state import Settings
 from app.widgets import control_of
@@ -65,6 +65,7 @@ def ask(page: str = "") -> None:
         spec, settings = state.read_url()
         load(spec)
         load_settings(settings)
+        i18n.speak(settings.lang)
     elif moved:  # Streamlit gives some widgets back at their lowest value
         widgets.restore()
         load_settings(question().settings)
@@ -122,12 +123,41 @@ def sidebar() -> None:
         _groups(asked.error)
         _measurement()
         st.button(t("Reset"), icon=theme.ICONS["reset"], on_click=_reset, width="stretch")
+        languages()
     st.session_state["sidebar_at"] = time.monotonic()
 
 
 def no_sidebar() -> None:
     """Draw no sidebar in this run: for a page that the network does not concern, with controls of its own."""
     st.session_state.pop("sidebar_due", None)
+    st.session_state["languages_due"] = True
+
+
+def languages() -> None:
+    """Draw the choice of the language: under the sidebar, and at the foot of a page without one."""
+    st.session_state["language_choice"] = i18n.language()
+    st.segmented_control(
+        t("Language"),
+        list(i18n.LANGUAGES),
+        format_func=i18n.name_of,
+        key="language_choice",
+        on_change=_speak,
+        label_visibility="collapsed",
+        required=True,
+    )
+
+
+def foot() -> None:
+    """What every page ends with where the sidebar does not hold it."""
+    if st.session_state.pop("languages_due", None):
+        languages()
+
+
+def _speak() -> None:
+    """Callback: the link names a language only where that is not the browser's own."""
+    code = st.session_state["language_choice"]
+    st.session_state["setting_lang"] = "" if code == i18n.browsers() else code
+    i18n.speak(code)
 
 
 def question() -> Question:
@@ -157,7 +187,7 @@ def load_settings(settings: Settings) -> None:
 
 def _reset() -> None:
     load(Spec())
-    load_settings(Settings())
+    load_settings(Settings(lang=st.session_state["setting_lang"]))
     state.dismiss_notices()
 
 

@@ -11,7 +11,7 @@ if ROOT not in sys.path:  # `streamlit run` puts only this file's own folder on 
 
 import streamlit as st  # noqa: E402
 
-from app import controls, theme  # noqa: E402
+from app import controls, i18n, state, theme  # noqa: E402
 from app.i18n import t  # noqa: E402
 from app.pages import PAGES  # noqa: E402
 from app.parts import move  # noqa: E402
@@ -19,6 +19,8 @@ from app.parts import move  # noqa: E402
 
 def main() -> None:
     """Page frame: settings of the page, navigation, the shared sidebar, then the chosen page."""
+    if "lang" in st.query_params and state.url_changed(moved=False):
+        i18n.speak(st.query_params["lang"])  # the names of the pages come before the link is read
     st.set_page_config(
         page_title=t("gradcore explorer"),
         page_icon=theme.APP_ICON,
@@ -37,6 +39,7 @@ def main() -> None:
     controls.ask(page.url_path)
     page.run()
     controls.sidebar()  # unless the page has drawn it already
+    controls.foot()
 
 
 main()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from app.i18n import spec_error_text
+from app.i18n import LANGUAGES, spec_error_text
 from gradcore.charts import MOMENTS, STATISTICS
 from gradcore.codec import from_query_leniently, to_query
 from gradcore.errors import SpecError
@@ -42,6 +42,7 @@ class Shared:
     map_x: str = "gain"
     map_y: str = "depth"
     map_of: str = "log_g_1"
+    lang: str = ""  # the browser's own
 
 
 # what pages of their own ask: the prefix of their parameters, the question, what reads its fields
@@ -95,6 +96,7 @@ READERS: dict[str, Reader] = {
     "map_x": one_of(AXES),
     "map_y": one_of(AXES),
     "map_of": _scalar,
+    "lang": one_of(tuple(LANGUAGES)),
     **{prefix + name: reader for prefix, _, readers in QUESTIONS for name, reader in readers.items()},
 }
 

@@ -152,11 +152,13 @@ def width_detail(spec: CellSpec, horizon: float) -> Message:
     return Message("tied_width", text, values)
 
 
+_MEMORY_GATES = {"f": "forget", "z": "update"}
+
+
 def gate_detail(name: str, mean: float) -> Message:
     """How far open the gate is that keeps the memory."""
-    names = {"f": "forget", "z": "update"}
     text = "The {gate} gate is {mean} on average at the last step: what is kept of the memory at each step."
-    return Message("gate_open", text, {"gate": Message(f"gate_{name}", names[name]), "mean": f"{mean:.2f}"})
+    return Message("gate_open", text, {"gate": Message(f"gate_{name}", _MEMORY_GATES[name]), "mean": f"{mean:.2f}"})
 
 
 def _factor(log: float) -> str:

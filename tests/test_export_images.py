@@ -122,7 +122,7 @@ def test_a_chinese_title_has_ink_and_its_characters_differ():
     """A font without them draws nothing, or the same box for each."""
     if not _has_chinese_font():
         pytest.skip("no Chinese font is installed")
-    blank, one, other = _titled(" "), _titled("梯度"), _titled("信号")
+    blank, one, other = _titled(" "), _titled("\u68af\u5ea6"), _titled("\u4fe1\u53f7")
     dark = [int((image[..., :3].sum(axis=2) < 384).sum()) for image in (blank, one, other)]
     assert dark[1] > dark[0] + 200 and dark[2] > dark[0] + 200
     assert one.shape == other.shape and (one != other).any(axis=2).sum() > 100

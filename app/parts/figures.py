@@ -97,8 +97,9 @@ def frame() -> Figures:
 
 
 def _switch(name: str, labels: dict[str, str], help_text: str) -> None:
+    one, other = (t(label) for label in labels.values())
     st.segmented_control(
-        t("Show {name}", name=t(" or ".join(labels.values()))),
+        t("Show {one} or {other}", one=one, other=other),
         options=list(labels),
         format_func=lambda code: t(labels[code]),
         key=f"setting_{name}",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from app import runner
-from app.i18n import language, spec_error_text, t, unsupported_text
+from app.i18n import language, said_text, spec_error_text, t, unsupported_text
 from app.parts import remedies_controls
 from app.parts import remedies_measuring as measuring
 from app.parts.remedies_controls import STAYS, key_of
@@ -80,7 +80,7 @@ def box(shown: Board, settings: Settings, other_networks: Any) -> Any:
             if shown.plain.refusal is not None:
                 st.caption(reason(shown.plain.refusal))
             for code, error in shown.skipped.items():
-                values = {"title": BOARD[code].title.text(t), "reason": t(error.reason)}
+                values = {"title": BOARD[code].title.text(t), "reason": said_text(error.reason)}
                 st.caption(t("Left out of all together: {title}, {reason}.", **values))
         with pressed, st.container(gap="xsmall"):
             measuring.button(shown, settings, other_networks)
@@ -98,7 +98,7 @@ def _why_not(entry: Entry) -> str:
     """Why a remedy shows no figures: it does not apply here, or theory has no prediction of what it makes."""
     error = entry.refusal
     if entry.spec is None and isinstance(error, UnsupportedError):
-        return t(error.reason) + "."
+        return said_text(error.reason) + "."
     return reason(error) if error is not None else ""
 
 

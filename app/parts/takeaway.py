@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from app import theme
-from app.i18n import language, mark, t, unsupported_text
+from app.i18n import captured, language, mark, t, unsupported_text
 from app.parts.verdict_box import Answer
 from app.state import Settings
 from gradcore import charts
@@ -218,7 +218,7 @@ def _images(shown: Shown) -> None:
 def _download(label: str, ending: str, mime: str, make: Callable[[], Any], spec: Spec, **look: Any) -> None:
     st.download_button(
         label,
-        make,
+        captured(make),
         file_name=file_name(spec, ending),
         mime=mime,
         key=f"take_{ending.replace('-dark', '')}",

@@ -8,8 +8,20 @@ from collections.abc import Mapping
 from gradcore.experiments.board import Board, Entry
 from gradcore.experiments.board_remedies import BOARD
 from gradcore.verdict import USABLE
-from gradcore.words import LN10, Message, factor_text, number_text
+from gradcore.words import LN10, Message, Translate, english, factor_text, number_text
 
+VERDICTS = {
+    kind: Message(f"board_{kind}", word)
+    for kind, word in (
+        ("stable", "stable"),
+        ("vanishing", "vanishing"),
+        ("exploding", "exploding"),
+        ("dead", "dead"),
+        ("saturated", "saturated"),
+        ("unstable_fixed_point", "unstable fixed point"),
+        ("overflow", "overflow"),
+    )
+}
 LARGE_BATCH = math.pi / (math.pi - 1.0)  # per layer in mean square: batch norm with ReLU, large batches (Yang et al.)
 
 
@@ -27,10 +39,10 @@ def headline(found: Board) -> tuple[Message, ...]:
         values = {"title": _lower(BOARD[best.code].title), "factors": _factors(best)}
         said.append(Message("board_best" if stable else "board_nearest", text, values))
     if found.together is not None and found.together.verdict is not None:
-        values = {"kind": found.together.verdict.kind.replace("_", " "), "factors": _factors(found.together)}
+        values = {"kind": VERDICTS[found.together.verdict.kind], "factors": _factors(found.together)}
         said.append(Message("board_together", "Switched on together: {kind}, {factors}.", values))
     elif len(found.on) == 1 and (only := found.alone[found.on[0]]).verdict is not None:
-        values = {"kind": only.verdict.kind.replace("_", " "), "factors": _factors(only)}
+        values = {"kind": VERDICTS[only.verdict.kind], "factors": _factors(only)}
         values["title"] = _lower(BOARD[only.code].title)
         said.append(Message("board_alone", "Switched on: {title}: {kind}, {factors}.", values))
     return tuple(said)
@@ -44,9 +56,16 @@ def _plain(entry: Entry) -> Message:
 
 def _lower(message: Message) -> Message:
     """The same with a small first letter, where that begins no name."""
-    template = message.template
-    small = template if template.startswith("ReLU") else template[:1].lower() + template[1:]
-    return Message(message.message_id, small, message.values)
+    return _Small(message.message_id, message.template, message.values)
+
+
+class _Small(Message):
+    """A message within a sentence. Its template is the one that stands alone, so that a catalogue knows it."""
+
+    def text(self, t: Translate = english) -> str:
+        """The sentence in the translator's language, with a small first letter."""
+        said = super().text(t)
+        return said if said.startswith("ReLU") else said[:1].lower() + said[1:]
 
 
 def _factors(entry: Entry) -> Message:
@@ -102,7 +121,11 @@ def _batch_norm(entry: Entry) -> Message | None:
         "Here, in the middle of the net at a batch of {batch}: ×{factor} per layer in RMS (×{square} in mean square)."
     )
     if spec.activation == "relu" and spec.residual == "none":
-        return Message("board_batch_norm_relu", text[:-1] + "; {large} in large batches.", values)
+        large = (
+            "Here, in the middle of the net at a batch of {batch}: ×{factor} per layer in RMS "
+            "(×{square} in mean square); {large} in large batches."
+        )
+        return Message("board_batch_norm_relu", large, values)
     return Message("board_batch_norm", text, values)
 
 

@@ -334,8 +334,9 @@ def _formats(f: Facts) -> Iterator[Message]:
     happens = dict(_HAPPENS)
     for index, dtype in enumerate(named):
         name, layer = failing[dtype]
-        start = "{dtype} fails first: " if index == 0 else "{dtype}: "
-        yield Message(f"{name}_in", start + happens[name] + ".", {"dtype": dtype, "layer": str(layer)})
+        event = Message(name, happens[name], {"layer": str(layer)})
+        template = "{dtype} fails first: {event}." if index == 0 else "{dtype}: {event}."
+        yield Message(f"{name}_in", template, {"dtype": dtype, "event": event})
 
 
 # --- numbers as text -----------------------------------------------------------------------------------------

@@ -85,14 +85,20 @@ def _variance_steps(n: Numbers) -> tuple[Step, ...]:
         ),
         n.step(
             "layers",
-            "With weights N(0, 1) each layer multiplies the RMS by the root. " + (_BROKEN if n["breaks"] else _WHOLE),
+            _BROKEN if n["breaks"] else _WHOLE,
             r"\sqrt{<width>} = <root>, \qquad <root>^{<layer>} = <size>",
         ),
     )
 
 
-_BROKEN = "The largest entries pass float32's largest number, {largest}, at layer {layer}:"
-_WHOLE = "After {layer} layers float32, up to {largest}, still holds them:"
+_BROKEN = (
+    "With weights N(0, 1) each layer multiplies the RMS by the root. The largest entries pass float32's largest "
+    "number, {largest}, at layer {layer}:"
+)
+_WHOLE = (
+    "With weights N(0, 1) each layer multiplies the RMS by the root. After {layer} layers float32, up to {largest}, "
+    "still holds them:"
+)
 
 
 def _sums(width: int) -> Figure:
