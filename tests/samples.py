@@ -9,11 +9,13 @@ import pytest
 from gradcore.theory import sampler
 
 
+SMALL = {"FEWEST": 3, "MOST": 3, "MOST_WORK": 1e7}  # of gradcore.theory.sampler
+
+
 @pytest.fixture(scope="module", autouse=True)
 def small_samples() -> Iterator[None]:
     """Three networks a sample; a Spec of which even these are dear has no band. Import it into a test module."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sampler, "FEWEST", 3)
-        patch.setattr(sampler, "MOST", 3)
-        patch.setattr(sampler, "MOST_WORK", 1e7)
+        for name, value in SMALL.items():
+            patch.setattr(sampler, name, value)
         yield

@@ -9,7 +9,7 @@ import pytest
 
 import gradcore as gc
 from gradcore.theory.sphere import COLUMNS, sphere_moments
-from tests.agreement import assert_means_agree, both
+from tests.agreement import assert_means_agree, both, limit
 
 
 def _spec(**fields: object) -> gc.Spec:
@@ -154,6 +154,19 @@ def test_population_solver_meets_the_recursion() -> None:
         exact, sampled = field.backward[0], population_backward(field)[0]
         # 2^17 draws a layer, heavy tail of 1/s^2 at B = 8: about 1% a layer, added in quadrature
         assert np.abs(exact - sampled).max() < 4 * 0.01 * math.sqrt(field.spec.depth)
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "relu"])
+def test_mse_where_epsilon_leaves_contrasts_below_rounding(activation: str) -> None:
+    """norm_gamma 0.001 and a bias: what tells the samples apart shrinks a hundredfold a layer, and the loss' gradient
+    is all but the same for all of them; only its contrasts pass the norm. The biases below it get nothing. Sixteen
+    networks, Student's limit, 2/width a layer."""
+    spec = _spec(depth=6, width=256, activation=activation, norm_gamma=1e-3, bias_std=0.001, loss="mse", norm_eps=1e-5)
+    spec = spec.replace(batch_size=32)
+    profile, measured = gc.predict(spec), gc.measure(spec, networks=16, seed=2)
+    assert profile.log_g[0] < profile.log_g[-1] - 20.0 and np.isneginf(profile.log_db[:-1]).all()
+    gap = np.abs(measured.mean("log_g") - profile.log_g)
+    assert np.all(gap < limit(6, 16) * measured.standard_error("log_g") + 2.0 * 6 / 256), gap
 
 
 def test_nearly_equal_samples_keep_their_weight_gradient() -> None:

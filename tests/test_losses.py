@@ -43,6 +43,31 @@ def test_mse_growth_measured(fields: dict) -> None:
 
 
 @pytest.mark.parametrize(
+    ("activation", "norm", "gamma"),
+    [("relu", "layer", 1e-2), ("relu", "layer", 1e-20), ("sigmoid", "layer", 1e-2), ("gelu", "rms", 1e-20)],
+)
+def test_mse_above_a_norm_that_leaves_little(activation: str, norm: str, gamma: float) -> None:
+    """A norm after the activation, epsilon far above the variance: the signal shrinks by gamma a layer, and with it the
+    part of the gradient along it. 24 networks of width 256, Student's limit, 2/width a layer."""
+    spec = gc.Spec(
+        depth=8,
+        width=256,
+        activation=activation,
+        gain="auto",
+        norm=norm,
+        norm_position="after",
+        norm_gamma=gamma,
+        norm_eps=0.5,
+        loss="mse",
+        batch_size=6,
+    )
+    profile, measured = both(spec, 24)
+    assert profile.log_g[0] < profile.log_g[-1] - 50.0
+    gap = np.abs(measured.mean("log_g") - profile.log_g)
+    assert np.all(gap < limit(8, 24) * measured.standard_error("log_g") + 2.0 * 8 / 256), gap
+
+
+@pytest.mark.parametrize(
     "fields", [{"init": "orthogonal"}, {"init": "orthogonal", "width": (96, 256, 128, 256, 64), "depth": 5}]
 )
 def test_mse_through_orthogonal_weights(fields: dict) -> None:

@@ -44,3 +44,15 @@ def test_branch_means_add_up() -> None:
     assert note.values["growth"] == pytest.approx(float(np.exp(profile.log_q[-1] - profile.log_q[0])))
     assert note.values["growth"] > 10.0  # (1 + 1/L)^L would be below e
     assert "branch_mean" not in notes_of(residual="identity")
+
+
+def test_branches_that_are_switched_off_say_by_what() -> None:
+    flat = {"activation": "erf", "init": "eye", "gain": 1e17, "input_rms": 1e17, "norm": "none"}
+    causes = [
+        ({"residual_scale": 0.0}, "residual_scale"),
+        ({"norm_gamma": 0.0}, "norm_gamma"),
+        (flat, "the activation"),
+    ]
+    for fields, cause in causes:
+        spec = {"depth": 4, "residual": "post_activation", "norm": "layer", "norm_position": "after", **fields}
+        assert notes_of(**spec)["dead_branch"].values["reason"].count(cause) == 1

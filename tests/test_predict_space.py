@@ -204,6 +204,15 @@ CORNERS = {
         "residual": "post_activation",
         "norm": "rms",
     },
+    "edges of hardtanh far beyond a float's reach": {
+        "depth": 3,
+        "activation": "hardtanh",
+        "norm": "layer",
+        "norm_gamma": -9.8e-214,
+        "norm_eps": 0.008,
+        "residual": "resnet_v1",
+        "batch_size": 37,
+    },
     "more rows than are followed, all alike": {
         "depth": 3,
         "width": 64,

@@ -76,10 +76,11 @@ class BatchNormField(MeanField):
         return sphere_moments(s.activation, s.slope, s.norm_gamma, s.norm_beta, s.batch_size)
 
     @cached_property
-    def _pass(self) -> tuple[Array, Array, Array, Array, list[BatchUnit], Array]:
-        """log_q, log_p, correlations of z and of x, the unit of every layer, ln(E x_a^2 - E x_a x_b) of its input."""
+    def _pass(self) -> tuple[Array, Array, Array, Array, list[BatchUnit], Array, Array]:
+        """log_q, log_p, correlations of z and of x, the unit of every layer, ln(E x_a^2 - E x_a x_b) of its input,
+        ln(1 - correlation of z)."""
         law, depth = self.law, self.spec.depth
-        log_q, log_p, c_z, c_x, contrasts = (np.empty(depth) for _ in range(5))
+        log_q, log_p, c_z, c_x, contrasts, apart = (np.empty(depth) for _ in range(6))
         units: list[BatchUnit] = []
         p, c = 2.0 * math.log(self.spec.input_rms), self.spec.input_correlation
         log_contrast = p + log_of(1.0 - c)  # ln(E x_a^2 - E x_a x_b)
@@ -92,12 +93,13 @@ class BatchNormField(MeanField):
             q = log_add(q, branch) if (self.skip and i) else branch
             stream_contrast = log_add(stream_contrast, difference) if (self.skip and i) else difference
             log_q[i] = q
-            c_z[i] = 1.0 - math.exp(stream_contrast - q) if q > -math.inf else 1.0
+            apart[i] = stream_contrast - q if q > -math.inf else -math.inf
+            c_z[i] = 1.0 - math.exp(apart[i])
             unit = self._unit_at(q, stream_contrast)
             units.append(unit)
             p, log_contrast = unit.log_out, unit.log_contrast
             c = 1.0 - math.exp(log_contrast - p) if p > -math.inf else 1.0
-        return log_q, log_p, c_z, c_x, units, contrasts
+        return log_q, log_p, c_z, c_x, units, contrasts, apart
 
     def _unit_at(self, log_q: float, log_lambda: float) -> BatchUnit:
         """The unit at ln q and ln(E z_a^2 - E z_a z_b)."""
@@ -112,6 +114,16 @@ class BatchNormField(MeanField):
     @property
     def correlations(self) -> tuple[Array, Array]:
         return self._pass[2][:, None], self._pass[3][:, None]
+
+    @property
+    def log_contrasts(self) -> Array:
+        """(L,) ln(E x_a^2 - E x_a x_b) of each layer's input."""
+        return self._pass[5]
+
+    @property
+    def log_apart(self) -> Array:
+        """(L,) ln(1 - c) of the pre-activations: c alone would round to 1."""
+        return self._pass[6]
 
     # --- backward -------------------------------------------------------------------------------------------
 
@@ -151,9 +163,12 @@ class BatchNormField(MeanField):
         if self.couples_aligned_cotangent:
             from gradcore.theory.population import population_backward
 
-            return population_backward(self)
+            log_g, self._log_mean, self._log_contrast = population_backward(self)
+            with np.errstate(invalid="ignore", over="ignore"):
+                correlation = np.where(log_g > -math.inf, 1.0 - np.exp(self._log_contrast - log_g), 0.0)
+            return log_g, correlation[:, None]
         spec, law, b, depth = self.spec, self.law, self.spec.batch_size, self.spec.depth
-        log_q, _, c_z, _, units, _ = self._pass
+        log_q, _, c_z, _, units = self._pass[:5]
         log_end, ratio_end, aligned = output_cotangent(spec, log_q[-1], lambda: c_z[-1:])
         log_g, ratio = np.full(depth, -math.inf), np.zeros((depth, 1))
         log_g[-1], ratio[-1] = log_end, ratio_end
@@ -176,6 +191,8 @@ class BatchNormField(MeanField):
             log_g[i], ratio[i] = log_d, r
             if log_d == -math.inf:
                 break
+        with np.errstate(divide="ignore"):
+            self._log_contrast = log_g + np.log1p(-ratio[:, 0])
         return log_g, ratio
 
     @cached_property
@@ -185,15 +202,13 @@ class BatchNormField(MeanField):
         sum_ab E[delta_a delta_b] E[x_a x_b] = (B-1) contrast contrast + mean mean: nothing cancels when samples are
         nearly equal or cotangents sum to zero.
         """
-        log_g, ratio = self.backward
-        if self.couples_aligned_cotangent:  # sampled: its modes are no more exact than its ratio
-            return self._parameter_gradients(log_g, ratio)
+        _ = self.backward  # it leaves the two modes
         b = self.spec.batch_size
-        _, log_p, _, c_x, _, contrasts = self._pass
+        _, log_p, _, c_x, _, contrasts, _ = self._pass
         branch = np.full(self.spec.depth, self.log_alpha2)
         branch[0] = 0.0
         with np.errstate(divide="ignore"):
-            apart = math.log(b - 1) + log_g + np.log1p(-ratio[:, 0]) + contrasts
+            apart = math.log(b - 1) + self._log_contrast + contrasts
             together = self._log_mean + log_p + np.log(np.maximum(1.0 + (b - 1) * c_x, 0.0))
         scale = branch - 2.0 * math.log(b)
         return np.logaddexp(apart, together) + scale, self._log_mean + math.log(b) + scale

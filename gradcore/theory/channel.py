@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 Array = np.ndarray
 Number = Any  # a float or an array
 HERMITE_ORDERS = 64
+LINEAR = -60.0  # ln q below which phi(h) - phi(0) is homogeneous in h to 1e-13
 DEAD = -1e5  # stands for ln 0 where a formula would meet 0/0
 
 
@@ -224,7 +225,8 @@ class NormAfter(Channel):
         log_psi = m.log_psi_second.copy()
         if self.centers:
             for i in np.flatnonzero(left > 1e-9):  # elsewhere the seen part is nothing
-                log_psi[i] = float(self._about_mean(float(log_q[i])).at(log_q[i]).log_psi_second)
+                near = self._near(float(log_q[i]))
+                log_psi[i] = float(self._about_mean(near).at(np.array(near)).log_psi_second) + float(log_q[i]) - near
         with np.errstate(divide="ignore"):
             return Backward(
                 log_factor=self.log_gamma2 - log_s2 + m.log_slope_second,
@@ -233,6 +235,10 @@ class NormAfter(Channel):
                 seen_slope=scale * spread_slope,
             )
 
+    def _near(self, log_q: float) -> float:
+        """Where psi about the mean is the same but for a factor sqrt(q): no float resolves it at any q."""
+        return 0.0 if self.moments.homogeneous else max(log_q, LINEAR)
+
     def _about_mean(self, log_q: float) -> GaussianMoments:
         """Moments of phi less its mean over units at this q: what J^T x is made of."""
         if not self.centers:
@@ -240,14 +246,16 @@ class NormAfter(Channel):
         return _moments_about_mean(self.moments, round(log_q, 12))
 
     def seen_pairs(self, log_q: float, c: Array) -> Array:
-        return pair_ratios(self._about_mean(log_q), (PSI,), log_q, c)[0]
+        near = self._near(log_q)
+        return pair_ratios(self._about_mean(near), (PSI,), near, c)[0]
 
     def seen_hermite(self, log_q: float) -> Array:
         log_s2 = float(np.logaddexp(self._log_spread(np.asarray(log_q))[0], self.log_eps))
         scale = math.exp(self.log_gamma2 + self.log_eps - 2.0 * log_s2)
         if scale == 0.0:
             return np.zeros(HERMITE_ORDERS)
-        return psi_hermite(self._about_mean(log_q), log_q) * scale
+        near = self._near(log_q)
+        return psi_hermite(self._about_mean(near), near) * math.exp(0.5 * (log_q - near)) * scale
 
 
 @lru_cache(maxsize=256)

@@ -166,13 +166,16 @@ def rescales(spec: Spec) -> bool:
 
 
 def _log_mean_square(x: Array) -> Array:
+    """(S,) ln of each network's mean square; a square alone may be no float."""
+    largest = np.abs(x).max(axis=(1, 2), keepdims=True)
     with np.errstate(divide="ignore"):
-        return np.log(np.mean(x * x, axis=(1, 2)))
+        rest = np.mean((x / np.where(largest > 0.0, largest, 1.0)) ** 2, axis=(1, 2))
+        return np.log(rest) + 2.0 * np.log(largest[:, 0, 0])
 
 
 def _size(x: Array) -> Array:
     """(S, 1, 1) RMS of each network's part; 1 where that is 0."""
-    size = np.sqrt(np.mean(x * x, axis=(1, 2), keepdims=True))
+    size = np.exp(0.5 * _log_mean_square(x))[:, None, None]
     return np.where(size > 0.0, size, 1.0)
 
 

@@ -55,11 +55,11 @@ def _dead_gradient(profile: Profile) -> Iterator[Entry]:
             {"layer": layer, "reason": reason},
             f"The gradient is exactly zero from layer {layer} down: {reason}.",
         )
-    elif profile.spec.residual != "none" and profile.spec.alpha == 0.0 and profile.spec.depth > 1:
+    elif profile.spec.residual != "none" and (cut := _cut(profile)):
         yield (
             "dead_branch",
-            {"layer": 2},
-            "The weights from layer 2 on get no gradient: residual_scale = 0 switches their branches off.",
+            {"reason": cut},
+            f"Weights of the branches get no gradient: {cut}.",
         )
     if profile.spec.norm == "batch" and np.isneginf(profile.log_db).any() and not silent.size:
         yield (
@@ -67,6 +67,19 @@ def _dead_gradient(profile: Profile) -> Iterator[Entry]:
             {},
             "Batch norm subtracts the biases of the layer before it, so their gradient is exactly zero.",
         )
+
+
+def _cut(profile: Profile) -> str:
+    """What switches the branches of a residual network off; empty where their weights have gradients."""
+    spec = profile.spec
+    silent = np.isneginf(profile.log_dw[1:]) & np.isfinite(profile.log_p[1:])
+    if not silent.any():
+        return ""
+    if spec.alpha == 0.0:
+        return "their outputs are multiplied by residual_scale = 0"
+    if spec.norm != "none" and spec.norm_gamma == 0.0:
+        return "their outputs are multiplied by norm_gamma = 0"
+    return "" if getattr(profile._field, "sampled", False) else "the activation is flat there, and nothing passes it"
 
 
 def _silence(profile: Profile) -> str:

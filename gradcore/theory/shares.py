@@ -57,11 +57,12 @@ def _equicorrelated(s: Array, c: Array, shift: Array, b: int, flat: tuple[tuple[
     w = w * np.exp(-0.5 * t * t) / math.sqrt(2 * math.pi)
     own = np.sqrt(np.maximum(1.0 - c, 1e-300))[:, None]
     share = np.zeros((s.size, t.size))
-    for low, high in flat:
-        edge_high = ((high - shift) / s)[:, None]
-        edge_low = ((low - shift) / s)[:, None]
-        root = np.sqrt(c)[:, None] * t
-        share += ndtr((edge_high - root) / own) - ndtr((edge_low - root) / own)
+    with np.errstate(over="ignore"):  # edges that many standard deviations away are as good as infinitely far
+        for low, high in flat:
+            edge_high = ((high - shift) / s)[:, None]
+            edge_low = ((low - shift) / s)[:, None]
+            root = np.sqrt(c)[:, None] * t
+            share += ndtr((edge_high - root) / own) - ndtr((edge_low - root) / own)
     return np.clip(np.clip(share, 0.0, 1.0) ** b @ w, 0.0, 1.0)
 
 
