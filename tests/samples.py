@@ -8,7 +8,6 @@ import pytest
 
 from gradcore.theory import sampler
 
-
 SMALL = {"FEWEST": 3, "MOST": 3, "MOST_WORK": 1e7}  # of gradcore.theory.sampler
 
 
