@@ -9,6 +9,7 @@ CHART_HEIGHT = 330
 METRIC_MIN_WIDTH = 165  # px: four in a row on a desktop, two on a phone
 METRIC_HEIGHT = 104  # px: known before the cards are there, so that nothing jumps when they come
 SIDEBAR_WIDTH = 300  # px: the three presets fit on one line
+LINK_WIDTH = 320  # px: fits beside the sidebar and on a phone
 GLIMPSE_WIDTH = 213  # px: 3 for each of the 8 x 8 pixels of 8 images and the 7 gaps between them
 GLIMPSE_ENLARGE = 12  # 4 image pixels to a px, for screens of any density
 
@@ -18,7 +19,7 @@ ICONS = {
     "explore": ":material/stacked_line_chart:",
     "activations": ":material/ssid_chart:",
     "initializers": ":material/casino:",
-    "chain": ":material/link:",
+    "chain": ":material/linear_scale:",
     "gates": ":material/door_open:",
     "train": ":material/fitness_center:",
     "learn": ":material/school:",
@@ -41,4 +42,8 @@ ICONS = {
     "reset": ":material/restart_alt:",
     "fix": ":material/build:",
     "undo": ":material/undo:",
+    "redo": ":material/redo:",
+    "recent": ":material/history:",
+    "link": ":material/link:",
+    "keys": ":material/keyboard:",
 }
