@@ -20,7 +20,7 @@ from gradcore.residual import RESIDUALS
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
-DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS]
+DOCUMENTS = [ROOT / "README.md", ROOT / "README.zh-CN.md", ROOT / "CHANGELOG.md", *DOCS]
 EXECUTED = [ROOT / "README.md", *DOCS]
 SECONDS = 300  # a document that takes longer hangs
 
