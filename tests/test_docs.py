@@ -20,7 +20,7 @@ from gradcore.residual import RESIDUALS
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
-DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS]
+DOCUMENTS = [ROOT / "README.md", ROOT / "README.zh-CN.md", ROOT / "CHANGELOG.md", *DOCS]
 FOLLOWED = ROOT / "docs" / "add-an-activation.md"  # by a test of its own
 EXECUTED = [ROOT / "README.md", *(path for path in DOCS if path != FOLLOWED)]
 SECONDS = 300  # a document that takes longer hangs
