@@ -172,4 +172,4 @@ def test_the_colours_of_the_phase_map_are_all_there() -> None:
 def test_every_picture_is_referred_to() -> None:
     texts = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
     named = {Path(name).name for path in texts for name in re.findall(r"\]\(([^)\s]+\.png)\)", path.read_text("utf-8"))}
-    assert {path.name for path in IMAGES.iterdir()} - named == set()
+    assert {path.name for path in IMAGES.rglob("*.png")} - named == set()
