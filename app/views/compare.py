@@ -16,7 +16,8 @@ from app.parts.place import Place
 from app.parts.verdict_box import Answer, answer, missing_text
 from app.parts.words import network_text
 from app.state import Settings
-from gradcore.charts import compare
+from gradcore.charts import compare, compare_words
+from gradcore.charts.compare_words import Curve
 from gradcore.codec import to_compact
 from gradcore.pins import Pin, pins
 
@@ -47,7 +48,7 @@ class Shown:
 
     def _charts(self, measured: Sequence[Measurement | None]) -> None:
         curves = [
-            compare.Curve(one.name, found.profile, there)
+            Curve(one.name, found.profile, there)
             for one, found, there in zip(self.pins, self.found, measured, strict=True)
         ]
         there = tuple(None if one is None else (one.networks, one.seed, one.dtype, one.sampler) for one in measured)
@@ -56,7 +57,7 @@ class Shown:
         key = (tuple(to_compact(one.spec) for one in self.pins), there, laws, view, language())
         for place, (drawn, words) in zip(self.drawings, _drawn(key, curves, self.settings), strict=True):
             place.draw("vega_lite_chart", None, drawn, width="stretch", height=theme.CHART_HEIGHT, alt=words)
-        said = " · ".join(compare.happenings(curves, self.settings.dtype, t))
+        said = " · ".join(compare_words.happenings(curves, self.settings.dtype, t))
         parts = [
             t("Lines: predicted."),
             t("Points: measured, with 90% of the networks.") if any(one is not None for one in measured) else "",
@@ -67,7 +68,7 @@ class Shown:
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
-def _drawn(key: tuple[Any, ...], _curves: list[compare.Curve], _settings: Settings) -> list[tuple[dict[str, Any], str]]:
+def _drawn(key: tuple[Any, ...], _curves: list[Curve], _settings: Settings) -> list[tuple[dict[str, Any], str]]:
     """Both charts and their words, kept: Altair takes 0.1 s to write one out."""
     options: dict[str, Any] = {
         "moment": _settings.moment,
@@ -80,7 +81,7 @@ def _drawn(key: tuple[Any, ...], _curves: list[compare.Curve], _settings: Settin
     return [
         (
             compare.compare_chart(_curves, code, **options).to_dict(validate=False),
-            compare.describe(_curves, code, t),
+            compare_words.describe(_curves, code, t),
         )
         for code in SIDES
     ]
@@ -131,8 +132,8 @@ def _frame(specs: list[Any], settings: Settings, asked: Any) -> tuple[Shown, Any
 
 def _box(named: Sequence[Pin], found: Sequence[Answer], settings: Settings) -> Any:
     """What they say together in one sentence, and the button of the measurement."""
-    curves = [compare.Curve(one.name, each.profile) for one, each in zip(named, found, strict=True)]
-    messages = [message.text(t) for message in compare.headline(curves)]
+    curves = [Curve(one.name, each.profile) for one, each in zip(named, found, strict=True)]
+    messages = [message.text(t) for message in compare_words.headline(curves)]
     with st.container(border=True):
         words, pressed = st.columns([3, 1], vertical_alignment="center", gap="medium")
         with words, st.container(gap="xxsmall"):

@@ -1,4 +1,4 @@
-"""Charts of several pinned networks overlaid, and what they say together in words.
+"""Charts of several pinned networks overlaid.
 
 Each network has a number, and with it a colour of the theme, a dash, a shape of its points and a label where its curve
 ends. Sizes are drawn as log10 on linear axes whose labels print 1e-100, as in the other charts.
@@ -9,23 +9,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gradcore.charts import axes
 from gradcore.charts.chain import domain_of, log_axis, rule
-from gradcore.charts.data import events, scale, series
+from gradcore.charts.compare_words import Curve, label_of
+from gradcore.charts.data import scale, series
 from gradcore.charts.panels import NEUTRAL, PANELS
-from gradcore.verdict import USABLE, Verdict, diagnose
-from gradcore.words import LN10, Message, Translate, english, number_text
+from gradcore.verdict import USABLE
+from gradcore.words import Translate, english, number_text
 
 if TYPE_CHECKING:
     import altair as alt
-
-    from gradcore.measurement import Measurement
-    from gradcore.profile import Profile
 
 Array = np.ndarray
 DASHES = ([1, 0], [8, 3], [2, 2], [10, 3, 2, 3], [5, 5], [16, 4])  # by number, as the theme's colours are
@@ -38,27 +35,6 @@ AXES = {  # short: a title longer than its axis pushes the chart out of its fram
     "backward": {"rms": "RMS of δ, last layer = 1", "mean_square": "mean square of δ, last layer = 1"},
     "forward": {"rms": "RMS of z", "mean_square": "mean square of z"},
 }
-
-
-@dataclass(frozen=True, eq=False)
-class Curve:
-    """One network: its ``name`` (``gradcore.pins.names``), its prediction and its measurement, or one of the two."""
-
-    name: str
-    profile: Profile | None
-    measured: Measurement | None = None
-
-    @property
-    def depth(self) -> int:
-        """Its number of layers; 0 where there is neither prediction nor measurement."""
-        answer = self.profile if self.profile is not None else self.measured
-        return 0 if answer is None else answer.spec.depth
-
-    @cached_property
-    def verdict(self) -> Verdict | None:
-        """What theory says of it, else what was measured; None where there is neither."""
-        answer = self.profile if self.profile is not None else self.measured
-        return None if answer is None else diagnose(answer)
 
 
 @dataclass(frozen=True)
@@ -130,11 +106,6 @@ def _lines(
             values = series(code, curve.profile, curve.measured, moment=moment, statistic=statistic)
             x = np.arange(1, curve.depth + 1) / (curve.depth if relative else 1.0)
             yield _Line(number, label_of(number, "" if short else curve.name), x, values)
-
-
-def label_of(number: int, name: str) -> str:
-    """What a network is called in a legend: its number, and its name."""
-    return f"{number}: {name}" if name else str(number)
 
 
 def _x_axis(depth: int, code: str, relative: bool, t: Translate) -> alt.X:
@@ -319,60 +290,6 @@ def _said(line: _Line, at: float, relative: bool, t: Translate) -> str:
         number_text(float(line.values[name][k]), 3) if name in line.values else "" for name in ("predicted", "measured")
     )
     return t("{predicted}, measured {measured}", predicted=one, measured=other) if one and other else one or other
-
-
-# --- in words -------------------------------------------------------------------------------------------------
-
-
-def headline(curves: Sequence[Curve]) -> list[Message]:
-    """What the networks say together: how many are stable, and between which sizes their gradients end."""
-    known = [(curve, curve.verdict) for curve in curves if curve.verdict is not None]
-    if len(curves) == 1 and known:
-        return [known[0][1].message]
-    stable = sum(verdict.stable for _, verdict in known)
-    said = [
-        Message(
-            "compare.stable",
-            "{stable} of {count} networks are stable",
-            {"stable": str(stable), "count": str(len(curves))},
-        )
-    ]
-    ratios = [verdict.log_ratio / LN10 for _, verdict in known]
-    if len(ratios) > 1:
-        said.append(
-            Message(
-                "compare.range",
-                "Layer 1 receives from {low} to {high} of the last layer's gradient (RMS).",
-                {"low": number_text(min(ratios)), "high": number_text(max(ratios))},
-            )
-        )
-    return said
-
-
-def describe(curves: Sequence[Curve], code: str = "backward", t: Translate = english) -> str:
-    """The chart in words: what every curve comes to at the end that matters, in RMS, and which were measured."""
-    parts = []
-    for number, curve in enumerate(curves, start=1):
-        if curve.depth:
-            values = series(code, curve.profile, curve.measured)
-            end = values["predicted" if curve.profile is not None else "measured"][0 if PANELS[code].relative else -1]
-            parts.append(f"{label_of(number, curve.name)} {number_text(float(end))}")
-    said = ", ".join(parts) or t("nothing predicted")
-    if PANELS[code].relative:
-        text = t("RMS of the gradient at layer 1, the last layer's being 1: {said}.", said=said)
-    else:
-        text = t("RMS of the signal at the last layer: {said}.", said=said)
-    measured = [str(number) for number, curve in enumerate(curves, start=1) if curve.measured is not None]
-    return f"{text} {t('Measured: {numbers}.', numbers=', '.join(measured))}" if measured else text
-
-
-def happenings(curves: Sequence[Curve], dtype: str = "float64", t: Translate = english) -> Iterator[str]:
-    """Where a curve ends early, or ordinary code would lose it: "2: signal z exactly zero from layer 4"."""
-    for number, curve in enumerate(curves, start=1):
-        for code in ("forward", "backward") if curve.depth else ():
-            for event in events(code, curve.profile, curve.measured, dtype, t):
-                what = t(PANELS[code].name)
-                yield f"{number}: {what} {event.text}".replace("\n", " ")
 
 
 # --- the mark of a network beside its name ----------------------------------------------------------------------
