@@ -29,7 +29,7 @@ DTYPES = ("float64", "float32", "bfloat16", "float16")
 SAMPLERS = ("dense", "exact")
 MAX_NETWORKS = 256
 COMPARE_X = ("layer", "relative")
-Query = dict[str, "str | list[str]"]  # a parameter that may be repeated has a list
+Query = dict[str, str | list[str]]  # a parameter that may be repeated has a list
 
 
 @dataclass(frozen=True)

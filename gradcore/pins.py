@@ -30,8 +30,8 @@ SAID: dict[str, str] = {
     "gain": "gain {value}",
     "norm": "{value} norm",
     "residual": "{value} residual",
-    "depth": "{value} layers",
-    "width": "{value} units",
+    "depth": "depth {value}",
+    "width": "width {value}",
     "bias_std": "bias std {value}",
     "residual_scale": "residual scale {value}",
     "norm_position": "norm {value}",
@@ -151,7 +151,7 @@ def acts(spec: Spec, name: str) -> bool:
 
 
 def said(name: str, value: Any, t: Translate = english, digits: int = SHORT) -> str:
-    """A field's value in a few words: "gain 1.67", "100 layers", "no norm"."""
+    """A field's value in a few words: "gain 1.67", "depth 100", "no norm"."""
     if name in ABSENT and value in (None, "none"):
         return t(ABSENT[name])
     return t(SAID[name], value=value_text(value, digits))

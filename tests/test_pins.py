@@ -54,9 +54,9 @@ def test_names_are_apart_where_the_networks_are(some: list[gc.Spec]) -> None:
         ([gc.Spec(norm="layer"), gc.Spec(norm="batch"), gc.Spec()], ("layer norm", "batch norm", "no norm")),
         ([gc.Spec(residual="identity", gain=2), gc.Spec()], ("gain 2 · identity residual", "gain 1")),
         ([gc.Spec(gain=1.66666), gc.Spec(gain=1.66667)], ("gain 1.66666", "gain 1.66667")),
-        ([gc.Spec(depth=10_000), gc.Spec(width=128)], ("10,000 layers · 256 units", "50 layers · 128 units")),
+        ([gc.Spec(depth=10_000), gc.Spec(width=128)], ("depth 10,000 · width 256", "depth 50 · width 128")),
         ([gc.Spec(gain="auto"), gc.Spec(gain="critical")], ("gain auto", "gain critical")),
-        ([gc.Spec(depth=6, width=(9, 8, 7, 6, 5, 4)), gc.Spec(depth=6)], ("9–8–7–…–4 units", "256 units")),
+        ([gc.Spec(depth=6, width=(9, 8, 7, 6, 5, 4)), gc.Spec(depth=6)], ("width 9–8–7–…–4", "width 256")),
         (
             [gc.Spec(residual="identity", residual_scale=0.5), gc.Spec()],
             ("identity residual · residual scale 0.5", "no residual"),
@@ -117,7 +117,7 @@ def test_a_preset_is_a_pin_with_its_sentence() -> None:
         assert found is not None and found.spec == preset.spec
     one, other = pins([PRESETS["vanishing"].spec, gc.Spec(depth=7)])
     assert (one.title, one.sentence) == (PRESETS["vanishing"].title, PRESETS["vanishing"].sentence)
-    assert (other.title, other.sentence, other.name) == ("", "", "7 layers")
+    assert (other.title, other.sentence, other.name) == ("", "", "depth 7")
 
 
 def test_six_pins_each_once() -> None:

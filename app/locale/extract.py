@@ -29,7 +29,7 @@ MARKED = {"t": 0, "mark": 0, "Message": 1}
 ERRORS = {"SpecError": (2, 3), "UnsupportedError": (0, 1, 2), "DataError": (1, 2, 3)}  # which arguments are words
 NO_TEXT = re.compile(
     r"\\[a-zA-Z]|\\\\|<\w+>$|[_^]\{|datum\.|background-color|^select |^\s*[a-z_]+ = |^:|__|^load torch$|^Phi$|^Verdict$"
-    r"|color-scheme|^default-src|format\(|^\w+ \| None$|nn\.init\.|^g\^2"
+    r"|^<\w+ |viewBox=|color-scheme|^default-src|format\(|^\w+ \| None$|nn\.init\.|^g\^2"
     r"|^[A-Z][^;:]{,40}\b(19|20)\d\d\b(,? (ch|sec|eq)\. ?\d+)?([;,] [A-Z].*)?$"
 )
 WORDS = re.compile(r"(?s)[^\W\d_]{2,}\S*\s.*[^\W\d_]|[^\W\d_]\S*\s[^\W\d_]{2,}")

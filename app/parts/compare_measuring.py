@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from app import controls, costs, runner, theme
-from app.i18n import spec_error_text, t, unsupported_text
+from app.i18n import t
+from app.parts.verdict_box import refusal_text
 from app.parts.words import seconds_text
 from app.state import Settings
 from gradcore.errors import SpecError, UnsupportedError
@@ -111,5 +112,4 @@ def run(specs: Sequence[Spec], settings: Settings) -> Iterator[Spec]:
                 runner.measure(spec, settings)
             yield spec
         except (SpecError, UnsupportedError) as error:
-            said = spec_error_text(error) if isinstance(error, SpecError) else unsupported_text(error)
-            st.session_state.setdefault(REFUSED, {})[runner.key_of(spec, settings)] = said
+            st.session_state.setdefault(REFUSED, {})[runner.key_of(spec, settings)] = refusal_text(error)

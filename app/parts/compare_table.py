@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from app import widgets
-from app.i18n import t, unsupported_text
+from app.i18n import t
 from app.parts.compare_measuring import refusal
 from app.parts.place import Place
-from app.parts.verdict_box import LOOKS, UNKNOWN, Answer, missing_text
+from app.parts.verdict_box import LOOKS, UNKNOWN, Answer, missing_text, refusal_text
 from app.parts.words import estimate_text
 from app.state import Settings
-from gradcore.codec import to_query
 from gradcore.estimates import Estimate, estimates
 from gradcore.fields import FIELDS
 from gradcore.pins import Pin, acts, differences, shared, value_text
@@ -25,29 +24,23 @@ from gradcore.words import LN10, factor_text, number_text
 if TYPE_CHECKING:
     from gradcore.measurement import Measurement
 
+FIRST_FIXES = "compare_fixes"  # of this session, by network
 UNLIKE = "≠\N{NO-BREAK SPACE}"
 
 
-@st.cache_resource(max_entries=64, show_spinner=False, hash_funcs={Spec: lambda spec: tuple(to_query(spec).items())})
-def _first_fix(spec: Spec, _found: Answer) -> Any:
-    """The first thing that mends this network, as a message; None where nothing that was tried does. Up to half a
-    second, once."""
-    if _found.fixes is not None:
-        return _found.fixes[0].message if _found.fixes else None
-    first = next(_found.verdict.iter_fixes(), None) if _found.verdict is not None else None
-    return None if first is None else first.message
-
-
 def fix_text(found: Answer, search: bool) -> str:
-    """What mends this network, in words; three dots until it is to be searched."""
+    """What mends this network first, in words; three dots until it is searched, which takes up to half a second."""
     if found.verdict is None:
         return "–"
     if found.verdict.stable:
         return t("nothing to mend")
-    if not search:
-        return "…"
-    message = _first_fix(found.spec, found)
-    return t("no single change found") if message is None else message.text(t)
+    known = st.session_state.setdefault(FIRST_FIXES, {})
+    if found.spec not in known:
+        if not search:
+            return "…"
+        known[found.spec] = next(iter(found.verdict.iter_fixes() if found.fixes is None else found.fixes), None)
+    fix = known[found.spec]
+    return t("no single change found") if fix is None else fix.message.text(t)
 
 
 def rows(
@@ -147,7 +140,7 @@ def fields(specs: Sequence[Spec]) -> None:
 def refusals(found: Sequence[Answer]) -> None:
     """Why a network has no prediction."""
     for number, answer in enumerate(found, start=1):
-        why = unsupported_text(answer.refusal) if answer.refusal is not None else ""
+        why = refusal_text(answer.refusal) if answer.refusal is not None else ""
         why = missing_text(answer.missing) if answer.missing else why
         if why:
             st.caption(t("Network {number} has no prediction: {reason}", number=number, reason=why))

@@ -20,6 +20,7 @@ from gradcore.charts import compare, compare_words
 from gradcore.charts.compare_words import Curve
 from gradcore.codec import to_compact
 from gradcore.pins import Pin, pins
+from gradcore.spec import Spec
 
 if TYPE_CHECKING:
     from gradcore.measurement import Measurement
@@ -106,7 +107,7 @@ def page() -> None:
             _measure(shown, specs)
 
 
-def _frame(specs: list[Any], settings: Settings, asked: Any) -> tuple[Shown, Any]:
+def _frame(specs: list[Spec], settings: Settings, asked: Spec | None) -> tuple[Shown, Any]:
     """All places of the page, and that of the progress bar."""
     named = pins(specs, t)
     with st.spinner(t("Predicting …")):
@@ -148,7 +149,7 @@ def _box(named: Sequence[Pin], found: Sequence[Answer], settings: Settings) -> A
             return st.container()
 
 
-def _measure(shown: Shown, specs: list[Any]) -> None:
+def _measure(shown: Shown, specs: list[Spec]) -> None:
     """Measure network after network, each drawn as soon as it is there; then the page with its new button."""
     try:
         for _ in measuring.run(specs, shown.settings):

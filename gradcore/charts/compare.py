@@ -47,10 +47,11 @@ class _Line:
     values: dict[str, Array]
 
     def rows(self, name: str, most: int) -> list[dict[str, Any]]:
-        """At most so many finite values, evenly from the first layer to the last."""
+        """About so many finite values at most: every layer, every second, ..., and the last one."""
         sizes = self.values.get(name, np.empty(0))
-        places = np.unique(np.linspace(0, len(sizes) - 1, min(len(sizes), most)).round().astype(int))
-        return [self._row(int(k), name) for k in places if math.isfinite(sizes[k])]
+        every = max(1, math.ceil(len(sizes) / most))
+        places = sorted({*range(0, len(sizes), every), *range(len(sizes))[-1:]})
+        return [self._row(k, name) for k in places if math.isfinite(sizes[k])]
 
     def _row(self, k: int, name: str) -> dict[str, Any]:
         size = float(self.values[name][k])

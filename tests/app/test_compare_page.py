@@ -269,6 +269,15 @@ def test_a_network_without_a_prediction_says_why_and_is_measured() -> None:
     assert pages.headline(app) == "1 of 2 networks are stable"
 
 
+def test_a_gain_that_does_not_exist_is_said_and_nothing_breaks() -> None:
+    """Legal field by field, and found out when it is asked for: softplus has no critical gain."""
+    app = open_page("depth:4,width:16,activation:softplus,gain:critical", LINKS[0])
+    assert not app.exception and "softplus has no critical point" in captions(app)
+    assert "`gain`" in table(app)[0]["at layer 1, measured"] and measured(app)[1]
+    explored = pages.small_app(activation="softplus", gain="critical")
+    assert not explored.exception and pages.headline(explored) == "Theory has no prediction for this network"
+
+
 # --- measuring --------------------------------------------------------------------------------------------------
 
 
