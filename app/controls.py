@@ -12,9 +12,11 @@ from typing import Any
 
 import streamlit as st
 
-from app import i18n, state, theme, widgets
+from app import i18n, keys, state, theme, widgets
 from app.i18n import mark, spec_error_text, t
+from app.parts import desk
 from app.state import Settings
+from app.trail import trail
 from app.widgets import control_of
 from gradcore.errors import SpecError
 from gradcore.fields import FIELDS, Field
@@ -74,6 +76,7 @@ def ask(page: str = "") -> None:
     spec, error = _read()
     if spec is not None:
         state.write_url(spec, settings)
+        trail().note(spec)
     if error is not None and error.field in FIELDS and (part := part_of(FIELDS[error.field])):
         st.session_state[part] = True  # what is wrong must be seen
     st.session_state["question"] = Question(spec, settings, error)
@@ -119,6 +122,7 @@ def sidebar() -> None:
         return
     asked = question()
     with st.sidebar, st.container(gap="xsmall"):
+        desk.draw(asked.spec, asked.settings, load)
         _presets(asked.spec)
         _groups(asked.error)
         _measurement()
@@ -150,7 +154,12 @@ def languages() -> None:
 def foot() -> None:
     """What every page ends with where the sidebar does not hold it."""
     if st.session_state.pop("languages_due", None):
-        languages()
+        asked = question()
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            languages()
+            if asked.spec is not None:
+                desk.link(asked.spec, asked.settings)
+            keys.sheet()
 
 
 def _speak() -> None:

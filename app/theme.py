@@ -11,6 +11,7 @@ PIN_MIN_WIDTH = 145  # px: six in a row beside the sidebar, two on a phone
 CARD_MIN_WIDTH = 260  # px: cards of sentences, one in a row on a phone
 METRIC_HEIGHT = 104  # px: known before the cards are there, so that nothing jumps when they come
 SIDEBAR_WIDTH = 300  # px: the three presets fit on one line
+LINK_WIDTH = 320  # px: fits beside the sidebar and on a phone
 GLIMPSE_WIDTH = 213  # px: 3 for each of the 8 x 8 pixels of 8 images and the 7 gaps between them
 GLIMPSE_ENLARGE = 12  # 4 image pixels to a px, for screens of any density
 
@@ -22,7 +23,7 @@ ICONS = {
     "pin": ":material/push_pin:",
     "activations": ":material/ssid_chart:",
     "initializers": ":material/casino:",
-    "chain": ":material/link:",
+    "chain": ":material/linear_scale:",
     "gates": ":material/door_open:",
     "train": ":material/fitness_center:",
     "learn": ":material/school:",
@@ -45,4 +46,8 @@ ICONS = {
     "reset": ":material/restart_alt:",
     "fix": ":material/build:",
     "undo": ":material/undo:",
+    "redo": ":material/redo:",
+    "recent": ":material/history:",
+    "link": ":material/link:",
+    "keys": ":material/keyboard:",
 }

@@ -3,6 +3,7 @@
 import math
 
 import gradcore as gc
+from gradcore import charts
 
 spec = gc.Spec(depth=30, width=128, activation="relu", init="kaiming_normal")
 predicted = gc.predict(spec)
@@ -16,3 +17,5 @@ for layer in (1, 10, 20, 30):
     print(f"{layer:5}  {one:23.3f}  {other:8.3f}  {least:.3f} to {most:.3f}")
 
 print(gc.compare(predicted, measured))
+
+picture = charts.chart("backward", predicted, measured, statistic="median")

@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from app import theme
+from app import keys, theme
 from app.i18n import language, t
 from app.parts import learn_controls, learn_load
 from gradcore.charts import lessons as charts
@@ -42,16 +42,16 @@ def box(question: LearnQuestion, found: Taught) -> None:
         with pressed, st.container(gap="small"):
             learn_load.button(found.cases[0])
             with st.container(horizontal=True, gap="small"):
-                _turn(t("Previous"), -1, at == 1, "P", "previous")
-                _turn(t("Next"), 1, at == last, "N", "next")
+                _turn(t("Previous"), -1, at == 1, "previous")
+                _turn(t("Next"), 1, at == last, "next")
 
 
-def _turn(label: str, by: int, disabled: bool, shortcut: str, icon: str) -> None:
+def _turn(label: str, by: int, disabled: bool, icon: str) -> None:
     st.button(
         label,
         key=f"learn_{icon}",
         icon=theme.ICONS[icon],
-        shortcut=shortcut,
+        shortcut=keys.letter(icon),
         disabled=disabled,
         width="stretch",
         on_click=learn_controls.turn,

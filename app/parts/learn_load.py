@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from app import controls, state, theme
+from app import controls, keys, state, theme
 from app.i18n import t
 from gradcore.codec import from_query
 from gradcore.experiments.learn import Case
@@ -56,7 +56,7 @@ def button(case: Case, primary: bool = True) -> None:
         key=f"load_{case.title.message_id}",
         icon=theme.ICONS["load"],
         type="primary" if primary else "secondary",
-        shortcut="L" if primary else None,
+        shortcut=keys.letter("load") if primary else None,
         width="stretch" if primary else "content",
         help=case.title.text(t) if primary else None,
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 import gradcore as gc
-from app import controls, runner, theme
+from app import controls, keys, runner, theme
 from app.i18n import spec_error_text, t, unsupported_text
 from app.parts.figures import Figures, Tools
 from app.parts.verdict_box import Answer, missing_text
@@ -114,7 +114,7 @@ def _measure_button(tools: Tools, spec: Spec, settings: Settings) -> None:
         label,
         key="measure",
         icon=theme.ICONS["measure"],
-        shortcut="M",
+        shortcut=keys.letter("measure"),
         on_click=runner.ask,
         args=(runner.key_of(spec, settings),),
     )
@@ -152,7 +152,7 @@ def _redraw_button(tools: Tools, settings: Settings) -> None:
         t("Draw other networks"),
         key="redraw",
         icon=theme.ICONS["measure"],
-        shortcut="M",
+        shortcut=keys.letter("measure"),
         help=t("Measure again with the next seed: the prediction should hold for these too."),
         on_click=controls.load_settings,
         args=(replace(settings, seed=(settings.seed + 1) % 2**31),),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 import gradcore as gc
-from app import controls, runner, theme
+from app import controls, keys, runner, theme
 from app.i18n import mark, spec_error_text, t, unsupported_text
 from app.parts.place import Place
 from app.parts.words import network_text
@@ -229,7 +229,7 @@ def _first_button(box: Box, spec: Spec, fixes: Sequence[Fix]) -> None:
         type="primary",
         width="stretch",
         wrap=True,
-        shortcut="F",
+        shortcut=keys.letter("fix"),
         help=fix.cost.text(t),
         on_click=mend,
         args=(spec, fix),

@@ -22,6 +22,17 @@ QUANTITY_LABELS = {
 }
 
 
+def short_text(spec: Spec) -> str:
+    """The network in a few words: what it always has, then what is not at its default."""
+    width = f"{spec.width:,}" if isinstance(spec.width, int) else "…"
+    gain = spec.gain if isinstance(spec.gain, str) else f"{spec.gain:.3g}"
+    parts = [spec.activation, f"{spec.depth:,} × {width}", f"{spec.init} {gain}"]
+    parts += [] if spec.norm == "none" else [t("{norm} norm", norm=spec.norm)]
+    parts += [] if spec.residual == "none" else [t("{residual} residual", residual=spec.residual)]
+    parts += [] if spec.bias_std == 0.0 else [t("bias std {bias}", bias=spec.bias_std)]
+    return " · ".join(parts)
+
+
 def network_text(spec: Spec) -> str:
     """The network in one line: what it is made of, then what flows through it."""
     widths = f"{spec.width:,}" if isinstance(spec.width, int) else "–".join(f"{n:,}" for n in spec.width[:8])

@@ -25,10 +25,11 @@ compare that one entry with an absolute tolerance.
 
 Run (about one minute on one core; it writes gaussian_moments.json next to itself):
 
-    python tests/reference/make_gaussian_table.py
+    python tests/reference/make_gaussian_table.py [name ...]
 """
 
 import json
+import sys
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -274,11 +275,11 @@ def moments(name, q_text, grids):
     return known, max(worst, require(name, q_text, "known mean", one, known))
 
 
-def main():
-    """Compute every entry, check it, and write the table."""
+def main(names):
+    """Compute the entries of these names (none: of all), check them, and write the table."""
     began = time.perf_counter()
     setups = [(paneling, gauss_legendre(paneling[3])) for paneling in PANELINGS]
-    table = {name: {"M": [], "A": [], "D": []} for name in ACTIVATIONS}
+    table = {name: {"M": [], "A": [], "D": []} for name in names or ACTIVATIONS}
     overall = ZERO
     for q_text in Q_TEXT:
         grids = [grid(mpf(q_text), *setup) for setup in setups]
@@ -289,10 +290,11 @@ def main():
                 column.append(mp.nstr(value, DIGITS))
         took = time.perf_counter() - began
         print(f"q={q_text}: worst gap {mp.nstr(overall, 3)}, {took:.0f} s", flush=True)
-    layout = {"digits": DIGITS, "q": Q_TEXT, "activations": table}
     target = Path(__file__).with_name("gaussian_moments.json")
+    kept = json.loads(target.read_text(encoding="utf-8"))["activations"] if names else {}
+    layout = {"digits": DIGITS, "q": Q_TEXT, "activations": {**kept, **table}}
     target.write_text(json.dumps(layout, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
