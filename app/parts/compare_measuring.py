@@ -13,6 +13,7 @@ import streamlit as st
 
 from app import controls, costs, runner, theme
 from app.i18n import t
+from app.keys import letter
 from app.parts.verdict_box import refusal_text
 from app.parts.words import seconds_text
 from app.state import Settings
@@ -93,7 +94,7 @@ def button(specs: Sequence[Spec], settings: Settings) -> None:
         type="primary",
         width="stretch",
         wrap=True,
-        shortcut="M",
+        shortcut=letter("measure_pins"),
         help=t("Real torch networks of every pin, against theory."),
         **shown,
     )

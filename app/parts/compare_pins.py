@@ -11,6 +11,7 @@ import streamlit as st
 from app import theme
 from app.controls import EXPERIMENTS, FIRST_VIEW, experiment_title
 from app.i18n import mark, t
+from app.keys import letter
 from app.parts import move, pin
 from app.parts.verdict_box import LOOKS, UNKNOWN, Answer
 from gradcore import charts
@@ -90,7 +91,7 @@ def _offer(asked: Spec | None, pins: Sequence[Spec]) -> None:
         t("Pinned: the sidebar's network") if asked in pins else t("Pin the sidebar's network"),
         key="pin_sidebar",
         icon=theme.ICONS["pin"],
-        shortcut="P",
+        shortcut=letter("pin_here"),
         disabled=asked is None or asked in pins,
         help=t("{count} pins at most; the link of this page holds them.", count=MOST),
         on_click=pin.add,

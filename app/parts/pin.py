@@ -8,6 +8,7 @@ import streamlit as st
 
 from app import controls, theme
 from app.i18n import t
+from app.keys import letter
 from app.parts import move
 from gradcore.errors import SpecError
 from gradcore.pins import MOST, added
@@ -64,7 +65,7 @@ def button(spec: Spec | None) -> None:
         key="pin",
         icon=theme.ICONS["compare" if pinned else "pin"],
         type="tertiary",
-        shortcut="P",
+        shortcut=letter("pin"),
         help=hint,
         disabled=spec is None,
         on_click=move.go if pinned else add,

@@ -103,6 +103,11 @@ def test_the_link_is_the_state() -> None:
     assert "pin" not in state.write_query(Spec(), state.Settings())
 
 
+def test_the_link_to_copy_holds_every_pin_readably(unmeasured: None) -> None:
+    (shown,) = [code.value for code in open_page(*LINKS).code if "?" in code.value]
+    assert shown.endswith("?networks=2&" + "&".join(f"pin={text}" for text in LINKS))
+
+
 def test_a_bad_pin_is_named_and_the_others_stay(unmeasured: None) -> None:
     app = open_page("depth:5", "gain:nan", "bogus", "depth:3,width:4,5", "depth:5", "activation:tanh,depth:4")
     assert not app.exception and pinned(app) == (Spec(depth=5), Spec(depth=4, activation="tanh"))

@@ -25,7 +25,24 @@ from tests.app import pages
 ROOT = Path(__file__).resolve().parents[2]
 HAN = re.compile("[\N{CJK UNIFIED IDEOGRAPH-4E00}-\N{CJK UNIFIED IDEOGRAPH-9FFF}]")
 # written the same in both languages: signs, codes and names alone
-SAME = {"Tab", "Esc", "RMS", "w", "L", "Xavier", "Kaiming", "E[W²]", "torch", "√n", "λ", "L1", "L1 λ", "L2 λ", "dC/db", "σ′(z)"}
+SAME = {
+    "Tab",
+    "Esc",
+    "RMS",
+    "w",
+    "L",
+    "Xavier",
+    "Kaiming",
+    "E[W²]",
+    "torch",
+    "√n",
+    "λ",
+    "L1",
+    "L1 λ",
+    "L2 λ",
+    "dC/db",
+    "σ′(z)",
+}
 
 CODES = {"none", "number", "norm", "value", "default", "gain"}  # options are codes, the same in both languages
 
