@@ -121,7 +121,8 @@ def test_a_bad_pin_is_named_and_the_others_stay(unmeasured: None) -> None:
 
 def test_a_seventh_pin_of_a_link_is_named(unmeasured: None) -> None:
     app = open_page(*MANY, "gain:2", "gain:3")
-    assert len(pinned(app)) == 6 and "at most 6 pins" in app.warning[0].value
+    said = app.warning[0].value
+    assert len(pinned(app)) == 6 and "at most 6 pins" in said and said.count("- `") == 1  # said once
 
 
 def test_back_brings_the_pins_of_the_link_before(unmeasured: None) -> None:
