@@ -196,7 +196,7 @@ def load_settings(settings: Settings) -> None:
 
 def _reset() -> None:
     load(Spec())
-    load_settings(Settings(lang=st.session_state["setting_lang"]))
+    load_settings(Settings(lang=st.session_state["setting_lang"], pin=st.session_state["setting_pin"]))
     state.dismiss_notices()
 
 
@@ -221,7 +221,7 @@ def _presets(spec: Spec | None) -> None:
         t("Experiment"),
         options=EXPERIMENTS,
         index=None,
-        format_func=_experiment_title,
+        format_func=experiment_title,
         key="preset_experiment",
         on_change=_choose,
         args=("preset_experiment",),
@@ -247,7 +247,8 @@ def _choose(key: str) -> None:
         load(PRESETS[code].spec)
 
 
-def _experiment_title(code: str) -> str:
+def experiment_title(code: str) -> str:
+    """The number and the title of a preset."""
     preset = PRESETS[code]
     return " ".join(part for part in (preset.experiment, t(preset.title)) if part)
 

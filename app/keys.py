@@ -25,6 +25,9 @@ class Key:
 KEYS = {
     "fix": Key("F", mark("apply the first fix"), mark("Explore")),
     "measure": Key("M", mark("measure; once measured, draw other networks"), mark("Explore")),
+    "pin": Key("P", mark("pin the network; once pinned, open the page Compare"), mark("Explore")),
+    "pin_here": Key("P", mark("pin the sidebar's network"), mark("Compare")),
+    "measure_pins": Key("M", mark("measure; once measured, draw other networks"), mark("Compare")),
     "undo": Key("Z", mark("undo the last change of the network")),
     "redo": Key("Y", mark("redo it")),
     "load": Key("L", mark("load the case of the lesson"), mark("Learn")),

@@ -7,7 +7,19 @@ from dataclasses import dataclass
 
 from app import theme
 from app.i18n import mark
-from app.views import activations, chain, explore, gates, initializers, learn, phase_map, remedies, symptoms, train
+from app.views import (
+    activations,
+    chain,
+    compare,
+    explore,
+    gates,
+    initializers,
+    learn,
+    phase_map,
+    remedies,
+    symptoms,
+    train,
+)
 
 
 @dataclass(frozen=True)
@@ -32,6 +44,13 @@ PAGES = (
         theme.ICONS["explore"],
         mark("One network: its signal forward and its gradient backward, predicted and measured."),
         explore.page,
+    ),
+    Page(
+        "compare",
+        mark("Compare"),
+        theme.ICONS["compare"],
+        mark("Up to six pinned networks over each other, predicted and measured, and a table of what differs."),
+        compare.page,
     ),
     Page(
         "phase-map",

@@ -7,6 +7,8 @@ from pathlib import Path
 
 CHART_HEIGHT = 330
 METRIC_MIN_WIDTH = 165  # px: four in a row on a desktop, two on a phone
+PIN_MIN_WIDTH = 145  # px: six in a row beside the sidebar, two on a phone
+CARD_MIN_WIDTH = 260  # px: cards of sentences, one in a row on a phone
 METRIC_HEIGHT = 104  # px: known before the cards are there, so that nothing jumps when they come
 SIDEBAR_WIDTH = 300  # px: the three presets fit on one line
 LINK_WIDTH = 320  # px: fits beside the sidebar and on a phone
@@ -17,6 +19,8 @@ GLIMPSE_ENLARGE = 12  # 4 image pixels to a px, for screens of any density
 APP_ICON = "data:image/png;base64," + b64encode(Path(__file__).with_name("favicon.png").read_bytes()).decode()
 ICONS = {
     "explore": ":material/stacked_line_chart:",
+    "compare": ":material/compare_arrows:",
+    "pin": ":material/push_pin:",
     "activations": ":material/ssid_chart:",
     "initializers": ":material/casino:",
     "chain": ":material/linear_scale:",

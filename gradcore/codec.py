@@ -1,4 +1,4 @@
-"""One codec: Spec <-> query string, JSON object and command line. Default values are left out.
+"""One codec: Spec <-> query string, one compact text, JSON object and command line. Default values are left out.
 
 ``read(write(spec)) == spec`` holds for every legal Spec (tested over random Specs).
 """
@@ -11,6 +11,8 @@ from typing import Any
 from gradcore.errors import SpecError
 from gradcore.fields import FIELDS
 from gradcore.spec import Spec
+
+DEFAULT = "default"  # the compact text of the Spec that has no changed field
 
 
 def changed_fields(spec: Spec) -> dict[str, Any]:
@@ -54,6 +56,35 @@ def from_query_leniently(query: Mapping[str, str]) -> tuple[Spec, list[SpecError
                 del values[error.field]
             else:
                 values.clear()
+
+
+def to_compact(spec: Spec) -> str:
+    """The Spec as one text, such as ``activation:tanh,gain:1.67``; ``default`` where no field is changed."""
+    return ",".join(f"{name}:{text}" for name, text in to_query(spec).items()) or DEFAULT
+
+
+def from_compact(text: str) -> Spec:
+    """The Spec of such a text. Raises SpecError naming the field.
+
+    A part without a colon belongs to the value before it: ``depth:2,width:64,32`` has two fields, for no value has a
+    colon and no name a comma.
+    """
+    if text.strip() == DEFAULT:
+        return Spec()
+    query: dict[str, str] = {}
+    name = ""
+    for part in text.split(","):
+        head, colon, value = part.partition(":")
+        if not colon and not name:
+            raise SpecError("spec", text, "fields as name:value, separated by commas", "Write gain:2,depth:30.")
+        if not colon:
+            query[name] += "," + part
+            continue
+        name = head.strip()
+        if name in query:
+            raise SpecError(name, f"{query[name]}, {value}", "one value")
+        query[name] = value
+    return from_query(query)
 
 
 def to_json(spec: Spec) -> dict[str, Any]:

@@ -1,4 +1,5 @@
-"""One codec, four texts: query string, JSON, command line and Python snippet, each read back to an equal Spec."""
+"""One codec, five texts: query string, compact text, JSON, command line and Python snippet, each read back to an equal
+Spec."""
 
 from __future__ import annotations
 
@@ -10,7 +11,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import gradcore as gc
-from gradcore.codec import changed_fields, from_query_leniently, read_value, to_argv, to_snippet
+from gradcore.codec import (
+    changed_fields,
+    from_compact,
+    from_query_leniently,
+    read_value,
+    to_argv,
+    to_compact,
+    to_snippet,
+)
 from gradcore.fields import FIELDS
 from gradcore.initializers import ALIASES
 from tests.strategies import specs
@@ -59,6 +68,17 @@ def test_argv_round_trip(spec):
 
 @examples
 @given(specs())
+def test_compact_round_trip_through_a_url(spec):
+    text = to_compact(spec)
+    same(from_compact(text), spec)
+    query = urlencode([("pin", text), ("pin", to_compact(gc.Spec()))])
+    assert parse_qsl(query, strict_parsing=True) == [("pin", text), ("pin", "default")]
+    names = [part.split(":")[0] for part in text.split(",") if ":" in part]
+    assert names == list(gc.to_query(spec))  # defaults are left out, the order is the Spec's
+
+
+@examples
+@given(specs())
 def test_snippet_round_trip(spec):
     same(eval(to_snippet(spec), {"gc": gc}), spec)
 
@@ -85,6 +105,8 @@ def test_the_default_spec_is_empty():
     assert gc.to_query(gc.Spec()) == gc.to_json(gc.Spec()) == {}
     assert to_argv(gc.Spec()) == [] and to_snippet(gc.Spec()) == "gc.Spec()"
     same(gc.from_query({}), gc.Spec())
+    assert to_compact(gc.Spec()) == "default"
+    same(from_compact("default"), gc.Spec())
     same(gc.from_json({}), gc.Spec())
 
 
@@ -92,6 +114,7 @@ def test_the_default_spec_is_empty():
 def test_width_lists(widths):
     spec = gc.Spec(depth=len(widths), width=widths)
     same(gc.from_query(gc.to_query(spec)), spec)
+    same(from_compact(to_compact(spec)), spec)
     same(gc.from_json(json.loads(json.dumps(gc.to_json(spec)))), spec)
     same(eval(to_snippet(spec), {"gc": gc}), spec)
 
@@ -154,6 +177,35 @@ def test_illegal_texts_are_refused_by_name(name, text):
             read()
         assert caught.value.field == name
         assert caught.value.allowed in str(caught.value)
+
+
+def test_a_compact_text_that_a_person_writes():
+    same(from_compact(" activation:tanh, gain:5/3"), gc.Spec(activation="tanh", gain=5 / 3))
+    same(from_compact("depth:2,width:64,32,gain:2"), gc.Spec(depth=2, width=(64, 32), gain=2.0))
+    same(from_compact("depth:1,width:7,,gain:2"), gc.Spec(depth=1, width=(7,), gain=2.0))
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ("", "spec"),
+        ("bogus", "spec"),
+        (",gain:2", "spec"),
+        ("tanh,gain:2", "spec"),
+        ("gain:nan", "gain"),
+        ("gain:1,gain:2", "gain"),
+        ("gain:1,2", "gain"),
+        ("gian:1", "gian"),
+        (":1", ""),
+        ("depth:3,width:64,32", "width"),
+        ("input:digits,input_width:10", "input_width"),
+        ("default,gain:2", "spec"),
+    ],
+)
+def test_a_bad_compact_text_is_refused_by_its_field(text, field):
+    with pytest.raises(gc.SpecError) as caught:
+        from_compact(text)
+    assert caught.value.field == field and caught.value.allowed
 
 
 def test_unknown_fields_are_refused_by_name():

@@ -115,7 +115,7 @@ def room_of(module: str) -> str:
     return parts[0] if parts else "__init__"
 
 
-QUESTION = {"errors", "fields", "spec", "codec", "presets", "cell_spec", "query"}
+QUESTION = {"errors", "fields", "spec", "codec", "presets", "pins", "cell_spec", "query"}
 TABLES = {"activations", "elementwise", "initializers", "normalization", "residual"}
 ANSWERS = {"profile", "measurement", "singular", "draws", "compare", "estimates", "verdict", "phases", "guide"}
 ANSWERS |= {"recurrent", "cell_verdict"}
@@ -133,8 +133,9 @@ ALLOWED: dict[str, set[str]] = {  # room: the rooms of the package that it may i
     "cell_spec": {"errors", "fields"},
     "query": {"errors", "fields"},
     "presets": TABLES | {"errors", "fields", "spec", "codec"},
-    "theory": _LOW - {"codec", "presets", "query"} | {"theory", "profile"},  # profile: only for its type
-    "measure": _LOW - {"codec", "presets", "query"} | {"theory", "measure"},
+    "pins": WORDS | {"errors", "fields", "spec", "presets"},
+    "theory": _LOW - {"codec", "presets", "pins", "query"} | {"theory", "profile"},  # profile: only for its type
+    "measure": _LOW - {"codec", "presets", "pins", "query"} | {"theory", "measure"},
     "experiments": _LOW | ANSWERS | WORDS | {"theory", "measure", "experiments"},
     "profile": _LOW | {"theory"},
     "phases": _LOW | {"theory", "profile"},

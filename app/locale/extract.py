@@ -20,7 +20,8 @@ ROOT = Path(__file__).resolve().parents[2]
 CATALOGUE = Path(__file__).resolve().parent / "zh_CN" / "LC_MESSAGES" / "app.po"
 SPEAKING = ("app", *(f"gradcore/{name}" for name in ("charts", "equations", "experiments", "guide", "verdict")))
 SPEAKING += ("gradcore/cell_verdict.py", "gradcore/presets.py", "gradcore/phases.py", "gradcore/initializers.py")
-SPEAKING += ("gradcore/theory/critical_line.py", "gradcore/export/report.py", "gradcore/export/images.py")
+SPEAKING += ("gradcore/pins.py", "gradcore/theory/critical_line.py")
+SPEAKING += ("gradcore/export/report.py", "gradcore/export/images.py")
 SILENT = ("app/locale/", "gradcore/experiments/remedy_code.py")  # they hold code
 FIELD_TABLES = ("gradcore/experiments/train_spec.py", "gradcore/experiments/long_range.py")  # fields that no page shows
 NOTES = "gradcore/theory/notes.py"
@@ -28,7 +29,7 @@ MARKED = {"t": 0, "mark": 0, "Message": 1}
 ERRORS = {"SpecError": (2, 3), "UnsupportedError": (0, 1, 2), "DataError": (1, 2, 3)}  # which arguments are words
 NO_TEXT = re.compile(
     r"\\[a-zA-Z]|\\\\|<\w+>$|[_^]\{|datum\.|background-color|^select |^\s*[a-z_]+ = |^:|__|^load torch$|^Phi$|^Verdict$"
-    r"|color-scheme|^default-src|format\(|^\w+ \| None$|nn\.init\.|^g\^2"
+    r"|^<\w+ |viewBox=|color-scheme|^default-src|format\(|^\w+ \| None$|nn\.init\.|^g\^2"
     r"|^[A-Z][^;:]{,40}\b(19|20)\d\d\b(,? (ch|sec|eq)\. ?\d+)?([;,] [A-Z].*)?$"
 )
 WORDS = re.compile(r"(?s)[^\W\d_]{2,}\S*\s.*[^\W\d_]|[^\W\d_]\S*\s[^\W\d_]{2,}")

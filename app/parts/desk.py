@@ -67,4 +67,4 @@ def address(spec: Spec, settings: Settings) -> str:
     """The whole link."""
     query: dict[str, Any] = state.write_query(spec, settings)
     base = (st.context.url or "").split("?")[0]
-    return f"{base}?{urlencode(query)}" if query else base
+    return f"{base}?{urlencode(query, doseq=True, safe=':,')}" if query else base

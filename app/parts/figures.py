@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from app import theme
+from app import controls, theme
 from app.i18n import language, mark, t
-from app.parts import move, takeaway
+from app.parts import move, pin, takeaway
 from app.parts.place import Place
 from gradcore import charts
 from gradcore.codec import to_query
@@ -54,14 +54,13 @@ def tools() -> Tools:
     """The row of switches."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         moment_switch()
-        _switch(
-            "statistic",
-            STATISTIC_LABELS,
-            t("Over random networks, for line and points alike: the mean network, or the median one."),
-        )
+        statistic_switch()
         with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center", gap="small"):
+            pin.button(controls.question().spec)
             _train_button()
-            return Tools(takeaway.menu(), st.empty(), st.empty(), st.empty())
+            places = Tools(takeaway.menu(), st.empty(), st.empty(), st.empty())
+    pin.note()
+    return places
 
 
 def _train_button() -> None:
@@ -79,10 +78,19 @@ def _train_button() -> None:
 
 def moment_switch() -> None:
     """RMS or mean square, for all pages."""
-    _switch(
+    switch(
         "moment",
         MOMENT_LABELS,
         t("RMS is what people call the size, std or norm; the mean square is its square."),
+    )
+
+
+def statistic_switch() -> None:
+    """Mean or median over random networks."""
+    switch(
+        "statistic",
+        STATISTIC_LABELS,
+        t("Over random networks, for line and points alike: the mean network, or the median one."),
     )
 
 
@@ -96,7 +104,8 @@ def frame() -> Figures:
         return Figures(places, Place(), Place())
 
 
-def _switch(name: str, labels: dict[str, str], help_text: str) -> None:
+def switch(name: str, labels: dict[str, str], help_text: str) -> None:
+    """A switch between the two values of a shared setting."""
     one, other = (t(label) for label in labels.values())
     st.segmented_control(
         t("Show {one} or {other}", one=one, other=other),

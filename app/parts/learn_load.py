@@ -34,7 +34,7 @@ def known(case: Case) -> bool:
     return page_of(case) is not None
 
 
-def query_of(case: Case) -> dict[str, str]:
+def query_of(case: Case) -> state.Query:
     """The parameters that open the case: its own in place of the network, or of its page's question. A page's settings
     begin with its address."""
     asked = controls.question()

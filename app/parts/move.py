@@ -17,10 +17,11 @@ from gradcore.spec import Spec
 KEY = "move_to"
 
 
-def go(address: str, settings: Mapping[str, Any] | None = None) -> None:
-    """Callback: open the page of this address, with these settings changed and all others as they are."""
+def go(address: str, settings: Mapping[str, Any] | None = None, spec: Spec | None = None) -> None:
+    """Callback: open the page of this address, with these settings changed and all others as they are, and on this
+    network, or the sidebar's."""
     held = controls.question()
-    query = state.write_query(held.spec or Spec(), replace(held.settings, **(settings or {})))
+    query = state.write_query(spec or held.spec or Spec(), replace(held.settings, **(settings or {})))
     st.session_state[KEY] = (address, query)
 
 

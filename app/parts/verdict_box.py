@@ -56,7 +56,7 @@ class Answer:
     profile: Profile | None = None
     verdict: Verdict | None = None
     seconds: float = 0.0
-    refusal: UnsupportedError | None = None
+    refusal: UnsupportedError | SpecError | None = None
     missing: str = ""
     fixes: tuple[Fix, ...] | None = None
 
@@ -81,7 +81,7 @@ def answer(spec: Spec) -> Answer:
     """Prediction and verdict, or why there are none."""
     try:
         return _diagnosed(spec)
-    except UnsupportedError as error:
+    except (UnsupportedError, SpecError) as error:  # a gain "critical" where there is none is found out here
         return Answer(spec, refusal=error)
     except ModuleNotFoundError as error:
         return Answer(spec, missing=error.name or str(error))
@@ -119,7 +119,7 @@ def draw(found: Answer, error: SpecError | None = None) -> Box:
                 _sentence(look, network_text(found.spec), headline, _details(found.verdict))
             elif found.refusal is not None:
                 headline = t("Theory has no prediction for this network")
-                _sentence(UNKNOWN, network_text(found.spec), headline, unsupported_text(found.refusal))
+                _sentence(UNKNOWN, network_text(found.spec), headline, refusal_text(found.refusal))
             else:
                 _sentence(UNKNOWN, network_text(found.spec), t("A package is missing"), missing_text(found.missing))
             measured = Place()
@@ -142,6 +142,11 @@ def _details(verdict: Verdict) -> str:
     if verdict.stable and not verdict.details and verdict.spec.depth > 1:
         return t("All {depth} layers are usable; there is nothing to mend.", depth=verdict.spec.depth)
     return " ".join(detail.text(t) for detail in verdict.details)
+
+
+def refusal_text(error: UnsupportedError | SpecError) -> str:
+    """Why there is no answer, and what is supported or allowed."""
+    return spec_error_text(error) if isinstance(error, SpecError) else unsupported_text(error)
 
 
 def missing_text(package: str) -> str:
