@@ -30,7 +30,7 @@ def default() -> AppTest:
 def test_only_the_open_tab_is_drawn(default: AppTest) -> None:
     assert [tab.label for tab in default.tabs] == [tab.title for tab in tabs.TABS]
     assert len(chart_specs(default)) == len(MAIN) + 1  # and the weight gradient's
-    assert not default.dataframe and not default.code and not default.latex
+    assert not default.dataframe and not default.main.code and not default.latex
 
 
 def test_every_layer_is_in_the_table() -> None:
@@ -55,7 +55,7 @@ def test_equations_follow_the_layer() -> None:
 
 
 def test_the_shown_script_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    code = open_tab(small_app(activation="tanh", gain="5/3"), "Code").code[0].value
+    code = open_tab(small_app(activation="tanh", gain="5/3"), "Code").main.code[0].value
     exec(compile(code, "<script>", "exec"), {})
     assert "2 networks, seed 0" in capsys.readouterr().out
 
@@ -63,11 +63,11 @@ def test_the_shown_script_runs(capsys: pytest.CaptureFixture[str]) -> None:
 def test_code_of_the_network_and_of_the_mended_one() -> None:
     spec = Spec(depth=60, width=16)
     app = open_tab(small_app(depth="60"), "Code")
-    assert [code.value for code in app.code][1:] == [
+    assert [code.value for code in app.main.code][1:] == [
         torch_code(spec).strip(),
         torch_code(gc.diagnose(gc.predict(spec)).fixes[0].spec).strip(),
     ]
-    assert len(open_tab(small_app(init="kaiming_normal"), "Code").code) == 2
+    assert len(open_tab(small_app(init="kaiming_normal"), "Code").main.code) == 2
 
 
 def test_assumptions_and_number_formats() -> None:
