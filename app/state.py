@@ -6,13 +6,14 @@ the first run, and when a link or the browser's Back button changes it, the URL 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, make_dataclass
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 from app.i18n import LANGUAGES, spec_error_text
+from gradcore import versions
 from gradcore.charts import MOMENTS, STATISTICS
 from gradcore.codec import from_query_leniently, to_query
 from gradcore.errors import SpecError
@@ -103,8 +104,11 @@ READERS: dict[str, Reader] = {
 
 def read_query(query: Mapping[str, str]) -> tuple[Spec, Settings, list[SpecError]]:
     """The Spec and the settings of these parameters, and an error for each refused one."""
-    mine = {name: text for name, text in query.items() if name in READERS}
-    spec, refused = from_query_leniently({name: text for name, text in query.items() if name not in READERS})
+    known, refused = versions.upgraded(query)
+    mine = {name: text for name, text in known.items() if name in READERS}
+    network = {name: text for name, text in known.items() if name not in READERS}
+    spec, errors = from_query_leniently({**network, versions.KEY: str(versions.VERSION)})
+    refused += errors
     values: dict[str, Any] = {}
     for name, text in mine.items():
         try:
@@ -114,6 +118,14 @@ def read_query(query: Mapping[str, str]) -> tuple[Spec, Settings, list[SpecError
     return spec, Settings(**values), refused
 
 
+def read_link(link: Mapping[str, Sequence[str]]) -> tuple[Spec, Settings, list[SpecError]]:
+    """The same of a link's parameters with all values of each; one that is given several is refused."""
+    twice = {name: values for name, values in link.items() if len(set(values)) > 1}
+    spec, settings, refused = read_query({name: values[0] for name, values in link.items() if name not in twice})
+    refused += [SpecError(name, ", ".join(values), "one value") for name, values in twice.items()]
+    return spec, settings, refused
+
+
 def write_query(spec: Spec, settings: Settings) -> dict[str, str]:
     """The parameters that open exactly this; defaults are left out."""
     query = to_query(spec)
@@ -121,7 +133,7 @@ def write_query(spec: Spec, settings: Settings) -> dict[str, str]:
         value = getattr(settings, each.name)
         if value != each.default:
             query[each.name] = str(value)
-    return query
+    return versions.stamped(query)
 
 
 def page_changed(page: str) -> bool:
@@ -142,10 +154,7 @@ def url_changed(moved: bool) -> bool:
 
 def read_url() -> tuple[Spec, Settings]:
     """Spec and settings of the URL; what it refuses is kept as notices."""
-    query = {name: st.query_params.get_all(name) for name in st.query_params}
-    twice = {name: values for name, values in query.items() if len(set(values)) > 1}
-    spec, settings, refused = read_query({name: values[0] for name, values in query.items() if name not in twice})
-    refused += [SpecError(name, ", ".join(values), "one value") for name, values in twice.items()]
+    spec, settings, refused = read_link({name: st.query_params.get_all(name) for name in st.query_params})
     st.session_state["notices"] = [spec_error_text(error) for error in refused]
     st.session_state["url"] = dict(st.query_params)
     st.session_state["url_means"] = (spec, settings)
