@@ -146,8 +146,9 @@ def test_every_form_predicts_the_same_bits(count: int) -> None:
     """Equal Specs are the same question, so a sample of the 10,000 says it for all."""
     rng = np.random.default_rng(6)
     done = 0
+    found = [gc.Spec(depth=5, width=16, gain=0.0, norm="layer", norm_eps=0.0)]  # a dead signal, and 0/0 in its norm
     while done < count:
-        spec = links.legal_spec(rng, small=True)
+        spec = found.pop() if found else links.legal_spec(rng, small=True)
         try:
             profile = gc.predict(spec)
             numbers = {name: getattr(profile, name) for name in ("log_q", "log_g", "log_dw", "correlation")}
