@@ -91,8 +91,8 @@ def test_text_is_readable(mode: str) -> None:
 
 @pytest.mark.parametrize("mode", THEMES)
 def test_what_is_chosen_is_readable(mode: str) -> None:
-    """A chosen pill stands on a tint of the primary colour: in the sidebar it writes in that colour; on the page, where
-    it must also carry the white text of a button, in the page's own (app.theme.STYLE), and its frame tells."""
+    """A chosen pill stands on a tint of the primary colour and writes in the page's own (app.theme.STYLE), because the
+    primary colour must also carry the white text of a button; its frame tells."""
     page, side = THEMES[mode], {**THEMES[mode], **THEMES[mode]["sidebar"]}
     for surface in (side["backgroundColor"], side["secondaryBackgroundColor"]):
         assert contrast(side["primaryColor"], mixed(side["primaryColor"], surface, TINT)) >= 4.5
