@@ -12,14 +12,7 @@ SIDEBAR_WIDTH = 300  # px: the three presets fit on one line
 GLIMPSE_WIDTH = 213  # px: 3 for each of the 8 x 8 pixels of 8 images and the 7 gaps between them
 GLIMPSE_ENLARGE = 12  # 4 image pixels to a px, for screens of any density
 
-# A chosen pill and an open menu's button write in the primary colour. On the page that colour also carries the white
-# text of buttons, and no colour does both at 4.5:1 on a dark ground: their text is the page's own, their frame tells.
-STYLE = """<style>
-[role="radio"][data-selected="true"][data-selected],
-button:is([kind="secondary"], [kind="tertiary"]):is(:hover, :focus-visible, :active, [aria-expanded="true"]) {
-    color: inherit;
-}
-</style>"""
+STYLE = Path(__file__).with_name("style.css")  # what the theme cannot say
 
 # A material icon would be fetched from the network, and a file from the server, which may have let go of it by then.
 APP_ICON = "data:image/png;base64," + b64encode(Path(__file__).with_name("favicon.png").read_bytes()).decode()

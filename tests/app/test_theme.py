@@ -91,7 +91,7 @@ def test_text_is_readable(mode: str) -> None:
 
 @pytest.mark.parametrize("mode", THEMES)
 def test_what_is_chosen_is_readable(mode: str) -> None:
-    """A chosen pill stands on a tint of the primary colour and writes in the page's own (app.theme.STYLE), because the
+    """A chosen pill stands on a tint of the primary colour and writes in the page's own (app/style.css), because the
     primary colour must also carry the white text of a button; its frame tells."""
     page, side = THEMES[mode], {**THEMES[mode], **THEMES[mode]["sidebar"]}
     for surface in (side["backgroundColor"], side["secondaryBackgroundColor"]):
