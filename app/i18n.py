@@ -134,6 +134,8 @@ def _templates(code: str) -> tuple[str, ...]:
 
 
 def _literal(value: Any, limit: int = 60) -> str:
-    """The value as it is, not as Markdown: it may come from a link."""
-    text = str(value).replace("`", "'").replace("\n", " ") or " "
+    """The value as it is, not as Markdown: it may come from a link. What is not seen, such as a mark that turns the
+    direction of writing, is shown by its number; a line's end would end the Markdown around it as well."""
+    text = str(value)[: limit + 1].replace("`", "'")
+    text = "".join(" " if c.isspace() else c if c.isprintable() else f"\\u{ord(c):04x}" for c in text) or " "
     return f"`{text if len(text) <= limit else text[: limit - 1] + '…'}`"

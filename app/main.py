@@ -27,6 +27,7 @@ def main() -> None:
         layout="wide",
         initial_sidebar_state=theme.SIDEBAR_WIDTH,
     )
+    st.html(theme.STYLE)
     first = PAGES[0]
     pages = {
         one.address: st.Page(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from app.i18n import LANGUAGES, spec_error_text
+from gradcore import versions
 from gradcore.charts import MOMENTS, STATISTICS
 from gradcore.codec import from_compact, from_query_leniently, to_compact, to_query
 from gradcore.errors import SpecError
@@ -119,7 +120,10 @@ READERS: dict[str, Reader] = {
 def read_query(query: Mapping[str, str | Sequence[str]]) -> tuple[Spec, Settings, list[SpecError]]:
     """The Spec and the settings of these parameters, and an error for each refused one."""
     single = {name: text if isinstance(text, str) else text[-1] for name, text in query.items() if name not in REPEATED}
-    spec, refused = from_query_leniently({name: text for name, text in single.items() if name not in READERS})
+    single, refused = versions.upgraded(single)
+    network = {name: text for name, text in single.items() if name not in READERS}
+    spec, errors = from_query_leniently({**network, versions.KEY: str(versions.VERSION)})
+    refused += errors
     values: dict[str, Any] = {}
     for name, text in single.items():
         if name in READERS:
@@ -146,6 +150,14 @@ def _read_pins(texts: Sequence[str]) -> tuple[tuple[Spec, ...], list[SpecError]]
     return pins, refused
 
 
+def read_link(link: Mapping[str, Sequence[str]]) -> tuple[Spec, Settings, list[SpecError]]:
+    """The same of a link's parameters with all values of each; one that is given several is refused."""
+    twice = {name: values for name, values in link.items() if name not in REPEATED and len(set(values)) > 1}
+    spec, settings, refused = read_query({name: values for name, values in link.items() if name not in twice})
+    refused += [SpecError(name, ", ".join(values), "one value") for name, values in twice.items()]
+    return spec, settings, refused
+
+
 def write_query(spec: Spec, settings: Settings) -> Query:
     """The parameters that open exactly this; defaults are left out."""
     query: Query = dict(to_query(spec))
@@ -153,7 +165,7 @@ def write_query(spec: Spec, settings: Settings) -> Query:
         value = getattr(settings, each.name)
         if value != each.default:
             query[each.name] = [to_compact(pin) for pin in value] if each.name in REPEATED else str(value)
-    return query
+    return versions.stamped(query)
 
 
 def _address() -> Query:
@@ -180,10 +192,7 @@ def url_changed(moved: bool) -> bool:
 
 def read_url() -> tuple[Spec, Settings]:
     """Spec and settings of the URL; what it refuses is kept as notices."""
-    query = {name: st.query_params.get_all(name) for name in st.query_params}
-    twice = {name: values for name, values in query.items() if name not in REPEATED and len(set(values)) > 1}
-    spec, settings, refused = read_query({name: values for name, values in query.items() if name not in twice})
-    refused += [SpecError(name, ", ".join(values), "one value") for name, values in twice.items()]
+    spec, settings, refused = read_link({name: st.query_params.get_all(name) for name in st.query_params})
     st.session_state["notices"] = [spec_error_text(error) for error in refused]
     st.session_state["url"] = _address()
     st.session_state["url_means"] = (spec, settings)

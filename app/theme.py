@@ -15,6 +15,8 @@ LINK_WIDTH = 320  # px: fits beside the sidebar and on a phone
 GLIMPSE_WIDTH = 213  # px: 3 for each of the 8 x 8 pixels of 8 images and the 7 gaps between them
 GLIMPSE_ENLARGE = 12  # 4 image pixels to a px, for screens of any density
 
+STYLE = Path(__file__).with_name("style.css")  # what the theme cannot say
+
 # A material icon would be fetched from the network, and a file from the server, which may have let go of it by then.
 APP_ICON = "data:image/png;base64," + b64encode(Path(__file__).with_name("favicon.png").read_bytes()).decode()
 ICONS = {

@@ -11,6 +11,7 @@ from typing import Any
 from gradcore.errors import SpecError
 from gradcore.fields import FIELDS
 from gradcore.spec import Spec
+from gradcore.versions import stamped, upgraded
 
 DEFAULT = "default"  # the compact text of the Spec that has no changed field
 
@@ -22,6 +23,10 @@ def changed_fields(spec: Spec) -> dict[str, Any]:
 
 def to_query(spec: Spec) -> dict[str, str]:
     """Query parameters that open this Spec; defaults are left out."""
+    return stamped(_texts(spec))
+
+
+def _texts(spec: Spec) -> dict[str, str]:
     return {name: FIELDS[name].write(value) for name, value in changed_fields(spec).items()}
 
 
@@ -34,15 +39,19 @@ def read_value(name: str, text: str) -> Any:
 
 
 def from_query(query: Mapping[str, str]) -> Spec:
-    """The Spec of these parameters. Raises SpecError at the first unknown field or illegal value."""
-    return Spec(**{name: read_value(name, text) for name, text in query.items()})
+    """The Spec of these parameters. Raises SpecError at the first unknown field or illegal value, and at a link of a
+    later version than this one."""
+    known, refused = upgraded(query, FIELDS.__contains__)
+    if refused:
+        raise refused[0]
+    return Spec(**{name: read_value(name, text) for name, text in known.items()})
 
 
 def from_query_leniently(query: Mapping[str, str]) -> tuple[Spec, list[SpecError]]:
     """The Spec of all legal parameters, and an error for each one that was refused (default used instead)."""
     values: dict[str, Any] = {}
-    refused: list[SpecError] = []
-    for name, text in query.items():
+    known, refused = upgraded(query, FIELDS.__contains__)
+    for name, text in known.items():
         try:
             values[name] = read_value(name, text)
         except SpecError as error:
@@ -102,7 +111,7 @@ def from_json(document: Mapping[str, Any]) -> Spec:
 
 def to_argv(spec: Spec) -> list[str]:
     """The command-line flags of this Spec (``--depth=50`` ...); defaults are left out."""
-    return [f"--{name}={text}" for name, text in to_query(spec).items()]
+    return [f"--{name}={text}" for name, text in _texts(spec).items()]
 
 
 def to_snippet(spec: Spec) -> str:

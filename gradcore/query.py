@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from gradcore.errors import SpecError
 from gradcore.fields import choice, integer, number, read_int, read_number, read_optional
 from gradcore.fields import optional as optional_check
+from gradcore.versions import stamped, upgraded
 
 Reader = Callable[[str, str], Any]
 Asked = TypeVar("Asked")
@@ -53,13 +54,16 @@ def one_of(codes: Sequence[str]) -> Reader:
 def write(question: Any, prefix: str) -> dict[str, str]:
     """The parameters of a link to this question; defaults are left out."""
     held = ((field, getattr(question, field.name)) for field in fields(question))
-    return {prefix + field.name: str(value) for field, value in held if value != field.default}
+    return stamped({prefix + field.name: str(value) for field, value in held if value != field.default})
 
 
 def read(kind: Callable[..., Asked], readers: Mapping[str, Reader], prefix: str, query: Mapping[str, str]) -> Asked:
     """The question of these parameters; names without the prefix are left alone. Raises SpecError, also at a name
-    that has the prefix and is none of ``readers``."""
-    mine = {name.removeprefix(prefix): text for name, text in query.items() if name.startswith(prefix)}
+    that has the prefix and is none of ``readers``, and at a link of a later version than this one."""
+    known, refused = upgraded(query, lambda name: name.startswith(prefix))
+    if refused:
+        raise refused[0]
+    mine = {name.removeprefix(prefix): text for name, text in known.items() if name.startswith(prefix)}
     for name in mine:
         if name not in readers:
             raise SpecError(prefix + name, mine[name], "one of " + ", ".join(prefix + known for known in readers))

@@ -115,7 +115,7 @@ def room_of(module: str) -> str:
     return parts[0] if parts else "__init__"
 
 
-QUESTION = {"errors", "fields", "spec", "codec", "presets", "pins", "cell_spec", "query"}
+QUESTION = {"errors", "fields", "spec", "codec", "presets", "pins", "cell_spec", "query", "versions"}
 TABLES = {"activations", "elementwise", "initializers", "normalization", "residual"}
 ANSWERS = {"profile", "measurement", "singular", "draws", "compare", "estimates", "verdict", "phases", "guide"}
 ANSWERS |= {"recurrent", "cell_verdict"}
@@ -129,9 +129,10 @@ ALLOWED: dict[str, set[str]] = {  # room: the rooms of the package that it may i
     "errors": set(),
     "fields": TABLES | {"errors"},
     "spec": TABLES | {"errors", "fields", "measure"},  # Spec.build hands over to measure.network, inside the method
-    "codec": TABLES | {"errors", "fields", "spec"},
+    "versions": {"errors"},
+    "codec": TABLES | {"errors", "fields", "spec", "versions"},
     "cell_spec": {"errors", "fields"},
-    "query": {"errors", "fields"},
+    "query": {"errors", "fields", "versions"},
     "presets": TABLES | {"errors", "fields", "spec", "codec"},
     "pins": WORDS | {"errors", "fields", "spec", "presets"},
     "theory": _LOW - {"codec", "presets", "pins", "query"} | {"theory", "profile"},  # profile: only for its type

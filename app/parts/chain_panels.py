@@ -192,25 +192,25 @@ def _random(question: ChainQuestion, chain: Chain) -> None:
         key = (question.length, question.weight_std, question.bias_std, question.seed, question.input)
         chart = _histogram((*key, question.activation, language()), draws, law)
     mine = law.product(question.length)
-    _chart(chart, t("Histogram of the product of all factors over random chains, beside its predicted law."))
     alive = int(draws.alive * DRAWS + 0.5)
     if alive < 2 or not mine.alive > 0.0:
-        st.caption(t("The product is exactly 0 in nearly every one of {draws} chains.", draws=f"{DRAWS:,}"))
+        said = t("The product is exactly 0 in nearly every one of {draws} chains.", draws=f"{DRAWS:,}")
     else:
-        st.caption(
-            t(
-                "ln of the product: predicted {mean} ± {std} (mean and spread), drawn {drawn_mean} ± {drawn_std} over "
-                "{draws} chains, standard error {error}. Per further neuron {rate}: a factor {factor} each.",
-                mean=f"{mine.mean:.3f}",
-                std=f"{mine.std:.3f}",
-                drawn_mean=f"{draws.mean:.3f}",
-                drawn_std=f"{draws.std:.3f}",
-                draws=f"{DRAWS:,}",
-                error=f"{draws.std / math.sqrt(alive):.3f}",
-                rate=f"{law.per_layer[0]:.3f}",
-                factor=number_text(law.per_layer[0] / LN10, 3),
-            )
+        said = t(
+            "ln of the product: predicted {mean} ± {std} (mean and spread), drawn {drawn_mean} ± {drawn_std} over "
+            "{draws} chains, standard error {error}. Per further neuron {rate}: a factor {factor} each.",
+            mean=f"{mine.mean:.3f}",
+            std=f"{mine.std:.3f}",
+            drawn_mean=f"{draws.mean:.3f}",
+            drawn_std=f"{draws.std:.3f}",
+            draws=f"{DRAWS:,}",
+            error=f"{draws.std / math.sqrt(alive):.3f}",
+            rate=f"{law.per_layer[0]:.3f}",
+            factor=number_text(law.per_layer[0] / LN10, 3),
         )
+    words = t("Histogram of the product of all factors over random chains, beside its predicted law.")
+    _chart(chart, f"{words} {said}")
+    st.caption(said)
     st.caption(_weights_text(question, weights, draws, mine.alive))
 
 

@@ -178,7 +178,7 @@ def draw_charts(question: GatesQuestion, profile: CellProfile, measured: CellMea
     """The gradient back to each step, and the gates."""
     networks = () if measured is None else measured.networks
     drawn = _charts((question.spec.to_query(), question.seed, networks, language()), profile, measured)
-    words = (profile.verdict.text(t), t("Mean value of each gate over the steps, predicted and measured."))
+    words = (profile.verdict.text(t), charts.describe_gates(profile, t))
     for place, chart, text in zip(st.columns(2), drawn, words, strict=True):
         place.vega_lite_chart(None, chart, width="stretch", height=theme.CHART_HEIGHT, alt=text)
 

@@ -8,13 +8,21 @@ from app import controls, state, theme
 from app.i18n import t
 from gradcore.spec import Spec
 
+MOST = 20  # lines of a notice: a link may hold thousands of refused parts
+
 
 def draw() -> None:
     """What the link asked for and was refused, until dismissed."""
     if not state.notices():
         return
-    lines = "\n".join(f"- {text}" for text in state.notices())
-    st.warning(lines, icon=theme.ICONS["notice"], title=t("Parts of this link were not used; defaults stand instead"))
+    lines = [f"- {text}" for text in state.notices()[:MOST]]
+    if (more := len(state.notices()) - MOST) > 0:
+        lines.append("- " + t("{count} more", count=more))
+    st.warning(
+        "\n".join(lines),
+        icon=theme.ICONS["notice"],
+        title=t("Parts of this link were not used; defaults stand instead"),
+    )
     st.button(t("Dismiss"), on_click=state.dismiss_notices)
 
 

@@ -191,7 +191,7 @@ def draw_charts(left: Place, right: Place, found: Answer, moment: str) -> None:
     """The function with its slope, and the map."""
     spec = found.spec
     drawn = _function(spec.activation, spec.negative_slope, language())
-    words = t("{activation} and its slope over the pre-activation.", activation=spec.activation)
+    words = charts.describe_function(spec.activation, spec.negative_slope, t)
     left.draw("vega_lite_chart", None, drawn, width="stretch", height=theme.CHART_HEIGHT, alt=words)
     if found.plain is None:
         right.draw("caption", t("There is no map to draw: see Explore for what these weights do, layer by layer."))

@@ -14,6 +14,7 @@ from app.parts import remedies_controls, remedies_training
 from app.parts.place import Place
 from app.parts.remedies_controls import STAYS, key_of
 from gradcore.charts import clipping as charts
+from gradcore.charts.ends import ends_text
 from gradcore.charts.training import Shown, scalar_chart
 from gradcore.experiments.clip_study import ClippedGradient, clip_gradients, layer_gradients
 from gradcore.experiments.clipping import Proposal, Threshold, propose_threshold, share_clipped
@@ -186,11 +187,11 @@ def _charts(
         (charts.layer_bars(_first, height=height, t=t), charts.describe_layers(_first, t)),
         (
             charts.step_chart(curves, title, axis, limit=limit, height=height, t=t),
-            t("Norms of both runs at every step, and the threshold as a line."),
+            ends_text(title, curves, t),
         ),
         (
             scalar_chart("loss", runs, steps=_plain.planned, height=height, t=t),
-            t("Loss of the unclipped and of the clipped run."),
+            ends_text(t("Loss"), {one.name: one.run.series("loss") for one in runs}, t),
         ),
     )
     return [(chart.to_dict(validate=False), words) for chart, words in drawn]

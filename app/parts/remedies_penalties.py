@@ -11,6 +11,7 @@ from app import theme
 from app.i18n import language, mark, t
 from app.parts.place import Place
 from gradcore.charts import clipping as charts
+from gradcore.charts.ends import ends_text
 from gradcore.errors import SpecError, UnsupportedError
 from gradcore.experiments.data import Dataset
 from gradcore.experiments.penalty_study import penalty_alone, pooled, shares_over_seeds, two_norms
@@ -109,11 +110,15 @@ def _charts(
     return [
         (
             charts.share_chart(_shares, _expected, height=height, t=t).to_dict(validate=False),
-            t("The penalty's norm over the gradient's in the first update, per layer, predicted and measured."),
+            ends_text(
+                t("Penalty over gradient in the first update, from layer 1 to the last"),
+                {t("predicted"): () if _expected is None else _expected.share, t("measured"): pooled(_shares).share},
+                t,
+            ),
         ),
         (
             charts.step_chart(_norms, title, axis, log=False, height=height, t=t).to_dict(validate=False),
-            t("Norm of all weights at every step: with the penalty, without it, and by the penalty alone."),
+            ends_text(title, _norms, t),
         ),
     ]
 

@@ -14,6 +14,7 @@ from app.parts import train_state
 from app.parts.train_controls import STAYS
 from app.parts.train_state import Situation, key_of
 from gradcore.charts import training as charts
+from gradcore.charts.ends import ends_text
 from gradcore.charts.training_words import describe, factors_text
 from gradcore.experiments.data import Dataset
 from gradcore.experiments.first_step import FirstStep
@@ -62,14 +63,16 @@ def draw(figures: Figures, shown: Situation, first: FirstStep | None) -> None:
     _put(figures.speeds, speeds, theme.CHART_HEIGHT, words)
     for name, place in (("loss", figures.loss), ("accuracy", figures.accuracy)):
         chart = charts.scalar_chart(name, drawn, steps=steps, height=SCALAR_HEIGHT, t=t)
-        _put(place, chart, SCALAR_HEIGHT, t("{title} over the steps of training.", title=t(charts.SCALARS[name][0])))
+        lines = {one.name: one.run.series(name) for one in drawn}
+        _put(place, chart, SCALAR_HEIGHT, ends_text(t(charts.SCALARS[name][0]), lines, t))
     view = shown.question.view
     if view in charts.QUANTITIES:
         said = _said_of(view, shown)
         height = PANEL_HEIGHT - (WORDS_HEIGHT if said else 0)
         chart = charts.layer_chart(charts.QUANTITIES[view], drawn, height=height, **size)
         with figures.panel.container(gap="xxsmall"):
-            _put(st.empty(), chart, height, " ".join((t(charts.QUANTITIES[view].title) + ".", said)).strip())
+            words = charts.describe_layers(charts.QUANTITIES[view], drawn, depth=shown.spec.network.depth, t=t)
+            _put(st.empty(), chart, height, f"{words} {said}".strip())
             if said:
                 st.caption(said)
     elif view == "neurons":

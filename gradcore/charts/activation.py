@@ -56,6 +56,24 @@ def function_chart(
     return alt.LayerChart(data={"values": rows}, layer=layers, title=t("The activation and its slope"), height=height)
 
 
+def describe_function(activation: str, negative_slope: float | None = None, t: Translate = english) -> str:
+    """The chart in words: what the function and its slope go through."""
+    entry, slope = ACTIVATIONS[activation], negative_slope_of(activation, negative_slope)
+    h = _range(entry)
+    value, rise = entry.value(h, slope), entry.derivative(h, slope)
+    return t(
+        "{activation} over the pre-activation h from {left} to {right}: from {first} to {last}; its slope lies between "
+        "{least} and {most}.",
+        activation=activation,
+        left=f"{h[0]:.3g}",
+        right=f"{h[-1]:.3g}",
+        first=f"{value[0]:.3g}",
+        last=f"{value[-1]:.3g}",
+        least=f"{rise.min():.3g}",
+        most=f"{rise.max():.3g}",
+    )
+
+
 def _range(entry: Activation) -> Array:
     """Where phi is drawn: both sides of every kink are points of their own."""
     reach = 2.0 * math.pi if entry.oscillates else REACH

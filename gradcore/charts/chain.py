@@ -14,6 +14,7 @@ import numpy as np
 
 from gradcore.activations import ACTIVATIONS, negative_slope_of
 from gradcore.charts import axes
+from gradcore.charts.ends import dash_of
 from gradcore.charts.panels import NEUTRAL
 from gradcore.experiments.chain import Chain, Nudge, Training, steepest
 from gradcore.words import LN10, Translate, english, number_text
@@ -279,8 +280,12 @@ def training_chart(run: Training, *, height: int = 300, t: Translate = english) 
     y = log_axis("size", t("size of the factor (log scale)"), domain)
     line = alt.Chart({"values": rows}).mark_line(strokeWidth=2, clip=True)
     tooltip = [alt.Tooltip("series:N", title=t("factor")), alt.Tooltip("step:Q", title=t("step"))]
-    color: Any = color_of([factor_name(int(j)) for j in neurons]) if len(neurons) <= 5 else alt.Undefined
-    drawn = line.encode(x=x, y=y, color=color, detail="neuron:N", tooltip=tooltip)
+    color: Any = alt.Undefined
+    dash: Any = alt.Undefined
+    if len(neurons) <= 5:
+        color = color_of([factor_name(int(j)) for j in neurons])
+        dash = dash_of([factor_name(int(j)) for j in neurons], legend=color.to_dict()["legend"])
+    drawn = line.encode(x=x, y=y, color=color, strokeDash=dash, detail="neuron:N", tooltip=tooltip)
     return alt.LayerChart(
         layer=[drawn, rule("size", 0.0)], title=t("The factors while the chain is trained"), height=height
     )

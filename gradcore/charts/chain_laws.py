@@ -9,6 +9,7 @@ import numpy as np
 
 from gradcore.charts import axes
 from gradcore.charts.chain import LABEL_SIZE, color_of
+from gradcore.charts.ends import dash_of
 from gradcore.charts.panels import NEUTRAL
 from gradcore.experiments.chain import Chain, Draws, Prediction, explosive_width, has_width, least_weight, widest
 from gradcore.words import LN10, Translate, english
@@ -178,12 +179,15 @@ def balance_chart(
     x = alt.X("length:Q", title=t("neurons in the chain"), axis=axis, scale=alt.Scale(domain=domain, nice=False))
     y = alt.Y("share:Q", title=t("share of chains"), axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0.0, 1.0]))
     color = color_of(names.values())
+    dash = dash_of(names.values(), legend=color.to_dict()["legend"])
     tooltip = [
         alt.Tooltip("length:Q", title=t("neurons")),
         alt.Tooltip("share:Q", format=".2%", title=t("share of chains")),
     ]
     layers = [
-        alt.Chart({"values": lines}).mark_line(strokeWidth=2, aria=False).encode(x=x, y=y, color=color),
+        alt.Chart({"values": lines})
+        .mark_line(strokeWidth=2, aria=False)
+        .encode(x=x, y=y, color=color, strokeDash=dash),
         alt.Chart({"values": dots})
         .mark_point(filled=True, size=45, opacity=1)
         .encode(x=x, y=y, color=color, tooltip=tooltip),

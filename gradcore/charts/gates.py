@@ -14,6 +14,7 @@ import numpy as np
 from gradcore.cell_verdict import log_factor, window_of
 from gradcore.charts import axes
 from gradcore.charts.chain import color_of, domain_of, log_axis, rule
+from gradcore.charts.ends import ends_text
 from gradcore.experiments.long_range import Record
 from gradcore.recurrent import CellMeasurement, CellProfile
 from gradcore.words import LN10, Translate, english, number_text
@@ -136,6 +137,14 @@ def gate_chart(
         layers.append(points.encode(x=x, y=y, color=color, tooltip=tooltip))
     title = t("Gates: lines predicted, points measured")
     return alt.LayerChart(layer=layers, title=title, height=height)
+
+
+def describe_gates(profile: CellProfile, t: Translate = english) -> str:
+    """The predicted gates in words; of a cell without gates, the RMS of its state."""
+    if profile.spec.cell == "rnn":
+        return ends_text(t("No gates: the state h over the steps"), {t("predicted"): np.exp(0.5 * profile.log_h)}, t)
+    lines = {t(GATES[code]): values for code, values in profile.gates.items() if code in GATES}
+    return ends_text(t("Gates: lines predicted, points measured"), lines, t)
 
 
 def _gate_rows(values: Array, series: str) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ import numpy as np
 from gradcore.charts import axes
 from gradcore.charts.chain import LABEL_SIZE, log10
 from gradcore.charts.panels import NEUTRAL
-from gradcore.charts.training import COLORS, WIDE, Quantity, drawn_names, layer_color, layer_names, picked, value_axis
+from gradcore.charts.training import WIDE, Quantity, drawn_names, layer_color, layer_names, picked, value_axis
 from gradcore.experiments.symptoms import Evidence, Symptom
 from gradcore.experiments.training_log import TrainingLog
 from gradcore.words import Translate, english, number_text
@@ -148,7 +148,7 @@ def record_chart(
     layers = [line]
     if len(rows) == 1:
         layers = [base.mark_point(filled=True, size=45, opacity=1).encode(x=x, y=y, color=color, tooltip=tooltip)]
-    if len(drawn) > COLORS:
+    if len(drawn) > 1:  # never by colour alone
         layers.append(_end_labels(points, x, y, color))
     places = _rows(log)
     marks = []
@@ -167,7 +167,7 @@ def _text(value: float, log: bool) -> str:
 
 
 def _end_labels(points: list[dict[str, Any]], x: alt.X, y: alt.Y, color: alt.Color) -> alt.Chart:
-    """The layer at the end of its curve: there are more layers than colours."""
+    """The layer at the end of its curve: its colour alone would not tell everyone."""
     import altair as alt
 
     ends = {point["layer"]: point for point in points}

@@ -14,6 +14,7 @@ import numpy as np
 
 from gradcore.charts import axes
 from gradcore.charts.chain import domain_of, log_axis, rule
+from gradcore.charts.ends import dash_of
 from gradcore.charts.panels import NEUTRAL
 from gradcore.experiments.board import PLAIN, TOGETHER, Board, Entry
 from gradcore.experiments.board_remedies import BOARD
@@ -88,11 +89,12 @@ def _belongs(row: dict[str, Any], neutral: tuple[str, ...]) -> bool:
 
 
 def _look(neutral: tuple[str, ...], names: list[str]) -> tuple[dict[str, Any], Any]:
-    """How a line is marked, and the colour: by remedy; neutral the plain network, dashed, and all together, solid."""
+    """How a line is marked, its colour and dash: by remedy; neutral the plain network, dashed, and all together."""
     import altair as alt
 
     if neutral:
-        return {"strokeWidth": 3.0, "strokeDash": [4, 4] if PLAIN in neutral else [1, 0]}, alt.value(NEUTRAL)
+        dash = [4, 4] if PLAIN in neutral else [1, 0]
+        return {"strokeWidth": 3.0, "strokeDash": dash}, (alt.value(NEUTRAL), alt.Undefined)
     legend = alt.Legend(
         title=None,
         orient="top",
@@ -103,7 +105,8 @@ def _look(neutral: tuple[str, ...], names: list[str]) -> tuple[dict[str, Any], A
         labelLimit=260,
         columns=3,
     )
-    return {"strokeWidth": 2.0}, alt.Color("series:N", scale=alt.Scale(domain=names), legend=legend if names else None)
+    color = alt.Color("series:N", scale=alt.Scale(domain=names), legend=legend if names else None)
+    return {"strokeWidth": 2.0}, (color, dash_of(names, legend=legend if names else None))
 
 
 def _named(lines: list[dict[str, Any]], side: str, x: alt.X, y: alt.Y) -> list[alt.Chart]:
@@ -133,7 +136,7 @@ def _curves(
 ) -> list[alt.Chart]:
     import altair as alt
 
-    marks, color = look
+    marks, (color, dash) = look
     tooltip = [
         alt.Tooltip("series:N", title=t("network")),
         alt.Tooltip("layer:Q", title=t("layer")),
@@ -142,7 +145,7 @@ def _curves(
     layers = []
     if lines:
         curve = alt.Chart({"values": lines}).mark_line(**marks, clip=True, aria=False)
-        layers.append(curve.encode(x=x, y=y, color=color, tooltip=tooltip))
+        layers.append(curve.encode(x=x, y=y, color=color, strokeDash=dash, tooltip=tooltip))
     if dots:
         points = alt.Chart({"values": dots}).encode(x=x, color=color)
         low = y.copy()

@@ -16,6 +16,7 @@ import numpy as np
 
 from gradcore.charts import axes
 from gradcore.charts.chain import LABEL_SIZE, log10
+from gradcore.charts.ends import ends_text
 from gradcore.charts.panels import NEUTRAL
 from gradcore.experiments.first_step import FirstStep
 from gradcore.experiments.training import Run
@@ -136,7 +137,7 @@ def layer_chart(
     if dots:  # a line of one step cannot be seen
         mark = alt.Chart({"values": dots}).mark_point(filled=True, size=45, opacity=1, clip=True)
         layers.append(mark.encode(x=x, y=y, color=color, tooltip=tooltip))
-    if rows and len(shown_names) > COLORS:
+    if rows and len(shown_names) > 1:  # never by colour alone
         layers.append(_end_labels([row for row in rows if row["run"] == shown[0].name], x, y, color))
     if bands:
         layers += _band_layers(bands, x, (y, value_axis(quantity, values, t, "low")), color, t)
@@ -147,12 +148,23 @@ def layer_chart(
 
 
 def _end_labels(rows: list[dict[str, Any]], x: alt.X, y: alt.Y, color: alt.Color) -> alt.Chart:
-    """The layer at the end of its curve: there are more layers than colours."""
+    """The layer at the end of its curve: its colour alone would not tell everyone."""
     import altair as alt
 
     ends = {row["layer"]: row for row in rows}
     text = alt.Chart({"values": list(ends.values())}).mark_text(align="right", dx=-2, dy=-7, fontSize=LABEL_SIZE)
     return text.encode(x=x, y=y, color=color, text="layer:N")
+
+
+def describe_layers(quantity: Quantity, shown: Sequence[Shown], *, depth: int, t: Translate = english) -> str:
+    """The chart of layers in words: every layer of every run from its first value to its last."""
+    lines = {}
+    for one in shown:
+        values = one.run.series(quantity.series) if one.run.steps else np.zeros(0)
+        for name, column in zip(layer_names(depth, t), values.T if values.ndim == 2 else (), strict=False):
+            layer = name if name == t("out") else t("layer {layer}", layer=name)
+            lines[f"{one.name}, {layer}" if len(shown) > 1 else layer] = column
+    return ends_text(t(quantity.title), lines, t)
 
 
 def _curves(quantity: Quantity, shown: Shown, names: list[str], drawn: list[str]) -> list[dict[str, Any]]:

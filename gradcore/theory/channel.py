@@ -153,7 +153,7 @@ class NormBefore(Channel):
         mean, along = self._removed(log_arg, v)
         with np.errstate(divide="ignore", invalid="ignore"):
             kept = np.log(np.maximum(1.0 - mean - along, 0.0))
-            shrink = np.exp(self.log_gamma2 - log_s2) * (1.0 - v)
+            shrink = np.exp(self.log_gamma2 + self.log_eps - 2.0 * log_s2)  # 1 - v = eps / (q + eps), 0 without eps
         return Backward(
             log_factor=self.log_gamma2 - log_s2 + m.log_slope_second,
             out_slope=m.second_slope * shrink,

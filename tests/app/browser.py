@@ -19,9 +19,13 @@ class Visit:
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("console", self._listen)
         self.page.on("requestfailed", lambda request: self.complaints.append(f"{request.url}: {request.failure}"))
+        self._prepare()
         self.page.goto(f"{address}/{query}")
         self.headline = self.page.get_by_role("heading", level=3).first
         self.headline.wait_for()
+
+    def _prepare(self) -> None:
+        """Before the page is opened."""
 
     def _listen(self, message) -> None:
         if message.type == "error":
