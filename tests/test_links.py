@@ -159,3 +159,12 @@ def test_every_form_predicts_the_same_bits(count: int) -> None:
             for name, values in numbers.items():
                 assert values.tobytes() == getattr(other, name).tobytes(), name
         done += 1
+
+
+@pytest.mark.parametrize("text", [*links.HOSTILE, *links.BROKEN])
+def test_a_pin_that_is_none_is_named_and_the_others_stay(text: str) -> None:
+    read = {"depth": "7", "pin": ["gain:2", text, "activation:tanh"]}
+    spec, settings, refused = state.read_query(read)
+    assert spec == gc.Spec(depth=7) and settings.pin == (gc.Spec(gain=2.0), gc.Spec(activation="tanh"))
+    assert [error.field.split(":")[0] for error in refused] == ["pin 2"]
+    assert state.spec_error_text(refused[0])
