@@ -12,7 +12,7 @@ from typing import Any
 
 import streamlit as st
 
-from app import i18n, state, theme, widgets
+from app import i18n, limits, state, theme, widgets
 from app.i18n import mark, spec_error_text, t
 from app.state import Settings
 from app.widgets import control_of
@@ -124,6 +124,7 @@ def sidebar() -> None:
         _measurement()
         st.button(t("Reset"), icon=theme.ICONS["reset"], on_click=_reset, width="stretch")
         languages()
+        limits.draw()
     st.session_state["sidebar_at"] = time.monotonic()
 
 
@@ -151,6 +152,7 @@ def foot() -> None:
     """What every page ends with where the sidebar does not hold it."""
     if st.session_state.pop("languages_due", None):
         languages()
+        limits.draw()
 
 
 def _speak() -> None:

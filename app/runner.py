@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 import gradcore as gc
-from app import costs, store
+from app import costs, limits, store
 from app.i18n import t
 from app.parts.words import seconds_text
 from app.state import Settings
 from gradcore.codec import to_query
-from gradcore.measurement import load_torch
+from gradcore.measurement import compute_at_most, load_torch
 from gradcore.spec import Spec
 
 if TYPE_CHECKING:
@@ -87,6 +87,11 @@ def finished(spec: Spec, settings: Settings) -> Measurement | None:
     return measured if key == key_of(spec, settings) else None
 
 
+def refusal(spec: Spec, settings: Settings) -> str:
+    """Why this host does not measure it, in words; "" where it does."""
+    return limits.refusal(spec, settings.networks, settings.dtype, settings.sampler)
+
+
 def starts_by_itself(spec: Spec, settings: Settings) -> bool:
     """Whether the measurement is cheap enough to run unasked: by the model alone, so that a link shows the same
     thing on a busy machine."""
@@ -98,7 +103,7 @@ def starts_by_itself(spec: Spec, settings: Settings) -> bool:
 def requested(spec: Spec, settings: Settings) -> bool:
     """Whether the measurement should run now: asked for, or cheap, or shown before and still here; not cancelled."""
     key = key_of(spec, settings)
-    if st.session_state.get("cancelled") == key:
+    if st.session_state.get("cancelled") == key or refusal(spec, settings):
         return False
     if st.session_state.get("asked") == key or starts_by_itself(spec, settings):
         return True
@@ -290,6 +295,8 @@ class _TorchLoader:
 def _load(outcome: Future[None]) -> None:
     try:
         load_torch()
+        if (most := limits.of("computing")) is not None:
+            compute_at_most(int(most))
     except BaseException as error:  # raised again by whoever waits
         outcome.set_exception(error)
     else:

@@ -9,7 +9,7 @@ from typing import Any
 import streamlit as st
 
 import gradcore as gc
-from app import runner, theme
+from app import limits, runner, theme
 from app.i18n import t, unsupported_text
 from app.parts.words import network_text
 from gradcore import charts
@@ -27,6 +27,9 @@ def draw(spec: Spec, seed: int) -> None:
     predicted = _predicted(spec)
     if predicted is not None:
         st.markdown(_sentence(predicted))
+    if refused := limits.refusal(spec, 2):  # this network and the one beside it
+        st.caption(refused)
+        return
     if "torch" not in sys.modules or int(max(spec.layer_widths.max(), spec.fan_ins.max())) > LARGEST:
         if not st.button(t("Take one network's Jacobian apart"), icon=theme.ICONS["measure"], key="jacobian"):
             return
