@@ -10,7 +10,7 @@ import streamlit as st
 
 import gradcore as gc
 from app import limits, runner, theme
-from app.i18n import t, unsupported_text
+from app.i18n import language, t, unsupported_text
 from app.parts.words import network_text
 from gradcore import charts
 from gradcore.codec import to_query
@@ -35,7 +35,7 @@ def draw(spec: Spec, seed: int) -> None:
             return
         runner.start_torch()
     try:
-        drawn, words = _drawn(_key(spec), seed, spec)
+        drawn, words = _drawn((*_key(spec), language()), seed, spec)
     except GradcoreError as error:
         st.caption(unsupported_text(error) if isinstance(error, gc.UnsupportedError) else str(error))
         return
