@@ -142,7 +142,12 @@ def _beyond(code: str, asked: Callable[[], float]) -> str:
     if most is None or (value := asked()) <= most:
         return ""
     said = t(REFUSALS[code], most=_amount(code, most), asked=_amount(code, value))
-    return said + " " + t("Your own machine has no such limit: {command}", command=f"`{INSTALL}`")
+    return said + " " + t("Your own machine has no such limit: {command}", command=_code(INSTALL))
+
+
+def _code(text: str) -> str:
+    """As code in Markdown."""
+    return "`" + text + "`"
 
 
 def _first(*words: str) -> str:
@@ -163,13 +168,13 @@ def notice() -> str:
     ]
     if not said:
         return ""
-    return t("This host's limits: {limits}. Your own machine has none.", limits=", ".join(said))
+    return t("This host's limits: {limits}. Your own machine has none.", limits=" · ".join(said))
 
 
 def draw() -> None:
     """The notice, small, at the foot of the controls."""
     if said := notice():
-        st.caption(said, help=t("Predictions have no limit. On your own machine: {command}", command=f"`{INSTALL}`"))
+        st.caption(said, help=t("Predictions have no limit. On your own machine: {command}", command=_code(INSTALL)))
 
 
 def set_up_right() -> bool:

@@ -15,7 +15,7 @@ import random
 import statistics
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -103,14 +103,16 @@ class Visitor:
     """One session: its websocket, and the ids of the widgets that its page has drawn."""
 
     def __init__(self, address: str) -> None:
-        self._address, self._socket = address, None
+        self._address = address
+        self._socket: Any = None
         self.buttons: dict[str, str] = {}
 
     async def __aenter__(self) -> Visitor:
         from websockets.asyncio.client import connect
 
         stream = self._address.replace("http", "ws", 1) + "/_stcore/stream"
-        self._socket = await connect(stream, subprotocols=["streamlit"], origin=self._address, max_size=None)
+        as_browsers: dict[str, Any] = {"subprotocols": ["streamlit"], "origin": self._address}
+        self._socket = await connect(stream, max_size=None, **as_browsers)
         return self
 
     async def __aexit__(self, *failure: object) -> None:
@@ -169,7 +171,7 @@ class Visitor:
                 answer.wrong.append(f"{visit.query}: {name} {theirs}, not {mine}")
         return answer
 
-    async def messages(self) -> Any:
+    async def messages(self) -> AsyncIterator[Any]:
         """Everything that the server sends, as it comes; buttons are remembered by their own keys."""
         from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 

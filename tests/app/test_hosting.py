@@ -22,6 +22,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -144,7 +145,7 @@ def folder() -> Iterator[Path]:
         yield place
 
 
-def powerless() -> dict[str, int]:
+def powerless() -> dict[str, Any]:
     """Another user for the process, where that can be: the tests run as root and everybody may run this Python."""
     places = [Path(sys.prefix), *Path(sys.prefix).parents, *Path(os.path.realpath(sys.executable)).parents]
     if os.geteuid() != 0 or not all(place.stat().st_mode & 0o001 for place in places):
