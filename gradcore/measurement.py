@@ -156,6 +156,14 @@ def compute_at_most(computations: int) -> None:
     turns.CORES = computations
 
 
+def keep_free(cores: int) -> None:
+    """From now on leave so many of the machine's cores to other work than measuring, 0 for none: large computations
+    in progress stand back between their steps, and one always goes on. Loads torch; changes no number."""
+    from gradcore.measure import turns
+
+    turns.keep_free(cores)
+
+
 def load_torch() -> None:
     """Load all that ``measure`` needs, so that a caller can do it ahead of time or beside other work.
 

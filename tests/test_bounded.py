@@ -210,7 +210,7 @@ def changed_by(node: ast.AST) -> str:
 
 # Module state that functions change, by file: what it holds, none of it a visitor's.
 SHARED = {
-    "gradcore/measure/turns.py": {"_queue", "_thread_state"},  # who computes now, and torch's thread setting
+    "gradcore/measure/turns.py": {"_queue", "_thread_state", "_kept"},  # who computes now, and on how many threads
 }
 
 

@@ -127,3 +127,35 @@ def test_one_who_stands_back_can_cancel(monkeypatch):
         gc.measure(LONG, networks=1, on_layer=stop_while_waiting)
     assert [turn.quick for turn in turns._queue] == [True]  # the long one has given its place up
     leave.set()
+
+
+def test_a_core_that_is_kept_free_is_left_at_the_next_step_and_taken_again(monkeypatch):
+    monkeypatch.setattr(turns, "CORES", 2)
+    monkeypatch.setattr(turns, "MACHINE", 2)
+    over = threading.Event()
+
+    def work() -> None:
+        with turns.Turn() as turn:  # without a beat: nothing but a word wakes it
+            while not over.is_set():
+                time.sleep(0.001)
+                turn.pause()
+
+    both = [threading.Thread(target=work, daemon=True) for _ in range(2)]
+    for thread in both:
+        thread.start()
+    try:
+        for free, computing in ((0, 2), (1, 1), (0, 2), (5, 1), (0, 2)):
+            turns.keep_free(free)
+            deadline = time.monotonic() + 30.0
+            while turns._computing() != computing and time.monotonic() < deadline:
+                time.sleep(0.001)
+            assert turns._computing() == computing
+    finally:
+        turns.keep_free(0)
+        over.set()
+        for thread in both:
+            thread.join(30)
+    monkeypatch.setattr(turns, "CORES", 1)  # where less than the machine may compute, a core is free already
+    turns.keep_free(1)
+    assert turns._places() == 1
+    turns.keep_free(0)

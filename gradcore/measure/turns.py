@@ -9,12 +9,14 @@ from contextlib import contextmanager
 
 import torch
 
-CORES = os.cpu_count() or 1
+MACHINE = os.cpu_count() or 1
+CORES = MACHINE  # the most that compute at once
 PATIENCE = 0.1  # seconds between two beats of one that waits
 _turn = threading.Condition()
 _queue: list[Turn] = []  # computations of the process in order of arrival, those that compute included
 _THREADS = threading.Lock()
 _thread_state = {"users": 0, "saved": 1}
+_kept = {"free": 0}  # of the machine's cores, for other work than this
 
 
 class Turn:
@@ -42,13 +44,14 @@ class Turn:
         self._leave()
 
     def pause(self) -> None:
-        """Stand back while quick ones are to compute here. What is held meanwhile stays bounded: who stood back goes on
-        before those that have not begun."""
-        if self.quick or len(_queue) <= CORES:
+        """Stand back while quick ones are to compute here, or a core is to be kept free. What is held meanwhile stays
+        bounded: who stood back goes on before those that have not begun."""
+        if self.quick or len(_queue) <= _places():
             return
         with _turn:
             waited_for = any(turn.quick and not turn.computes for turn in _first())
-            if not waited_for or _computing() < CORES:
+            too_many = _computing() > _places() and self not in _first()
+            if not too_many and (not waited_for or _computing() < _places()):
                 return
             self.computes = False
             _turn.notify_all()
@@ -64,12 +67,23 @@ class Turn:
                 self._beat()
 
     def _may_compute(self) -> bool:
-        return self in _first() and _computing() < CORES
+        return self in _first() and _computing() < _places()
 
     def _leave(self) -> None:
         with _turn:
             _queue.remove(self)
             _turn.notify_all()
+
+
+def keep_free(cores: int) -> None:
+    """Leave so many of the machine's cores to other work from now on; one place to compute there always is."""
+    with _turn:
+        _kept["free"] = cores
+        _turn.notify_all()
+
+
+def _places() -> int:
+    return max(1, min(CORES, MACHINE - _kept["free"]))
 
 
 def _computing() -> int:
@@ -78,8 +92,8 @@ def _computing() -> int:
 
 def _first() -> list[Turn]:
     """Those whose turn it is."""
-    ahead = [turn for turn in _queue if turn.quick][: max(1, CORES - 1)]
-    return (ahead + [turn for turn in _queue if turn not in ahead])[:CORES]
+    ahead = [turn for turn in _queue if turn.quick][: max(1, _places() - 1)]
+    return (ahead + [turn for turn in _queue if turn not in ahead])[: _places()]
 
 
 @contextmanager
