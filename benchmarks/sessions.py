@@ -30,7 +30,7 @@ from gradcore.words import LN10, number_text
 
 NETWORKS, SEED = 4, 7
 THINK = (2.0, 5.0)  # seconds between an answer and the next link
-TURNS = 12  # links of one visitor; the first again after the last
+TURNS = 6  # links of one visitor; the first again after the last
 PATIENCE = 300.0  # seconds for one answer
 MEMORY = 2.5 * 2**30  # bytes that the server may take
 FLAT = 0.05  # growth of its memory over the last half of the run, as a share of its peak
@@ -113,7 +113,7 @@ class Visitor:
         from websockets.asyncio.client import connect
 
         stream = self._address.replace("http", "ws", 1) + "/_stcore/stream"
-        as_browsers: dict[str, Any] = {"subprotocols": ["streamlit"], "origin": self._address}
+        as_browsers: dict[str, Any] = {"subprotocols": ["streamlit"], "origin": self._address, "ping_interval": None}
         self._socket = await connect(stream, max_size=None, **as_browsers)
         return self
 
