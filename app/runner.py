@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 AUTO_SECONDS = 1.0  # what is measured without being asked
 AUTO_SAMPLE = 3e8  # work (see Profile.unsampled) that is done for the band beside a measurement: some seconds
+SWITCH = 5e-4  # seconds after which a thread of Python lets another go on; torch's small operations ask at each of them
 POLL = 0.05  # seconds between two points where Streamlit may stop a measurement
 FIRST_PICTURE = 0.6  # seconds that a browser gets to draw the first charts
 CHUNK = 0.5  # seconds of networks that are measured in one call, side by side: what is lost when a run is stopped
@@ -392,4 +393,5 @@ def _load(outcome: Future[None]) -> None:
         outcome.set_result(None)
 
 
-_torch, _drawing = _TorchLoader(), _Drawing(at_once=(os.cpu_count() or 1) + 1)
+_torch, _drawing = _TorchLoader(), _Drawing(at_once=os.cpu_count() or 1)
+sys.setswitchinterval(SWITCH)

@@ -228,8 +228,12 @@ class Crowd:
 
 
 async def crowd(address: str, process: int, plans: Sequence[Sequence[Visit]], seconds: float) -> Crowd:
-    """All sessions at once for so long; each follows its own links, the first again after the last."""
-    out, began = Crowd(), time.monotonic()
+    """All sessions at once for so long, on a server that has loaded torch for a first visitor; each follows its own
+    links, the first again after the last."""
+    out = Crowd()
+    async with Visitor(address) as first:
+        out.answers.append(await first.follow(plans[0][0]))
+    began = time.monotonic()
 
     async def session(number: int, plan: Sequence[Visit]) -> None:
         think = random.Random(number)
