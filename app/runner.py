@@ -9,7 +9,6 @@ Only importing torch has a thread of its own, because an import cannot be interr
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 
 AUTO_SECONDS = 1.0  # what is measured without being asked
 AUTO_SAMPLE = 3e8  # work (see Profile.unsampled) that is done for the band beside a measurement: some seconds
-SWITCH = 5e-4  # seconds after which a thread of Python lets another go on; torch's small operations ask at each of them
 POLL = 0.05  # seconds between two points where Streamlit may stop a measurement
 FIRST_PICTURE = 0.6  # seconds that a browser gets to draw the first charts
 CHUNK = 0.5  # seconds of networks that are measured in one call, side by side: what is lost when a run is stopped
@@ -212,10 +210,9 @@ def let_it_be_drawn() -> None:
         return
     st.session_state["drawn_before"] = True
     until = time.monotonic() + FIRST_PICTURE
-    with _drawing.interrupted():
-        while time.monotonic() < until:
-            time.sleep(POLL)
-            may_stop_here()
+    while time.monotonic() < until:
+        time.sleep(POLL)
+        may_stop_here()
 
 
 def start_torch() -> None:
@@ -286,27 +283,16 @@ class _Progress:
 
 
 class _Drawing:
-    """Lets a few pages at once be drawn, in order of arrival, and tells measurements to leave them a core.
+    """Counts the pages that are drawn at this moment. A page is written by one thread of Python: beside measurements on
+    every core it would take half as long again."""
 
-    A page is written by one thread of Python, and only one such thread runs at a time: fifty at once all come late,
-    and the server would not hear its visitors meanwhile. Beside measurements on every core a page would take half as
-    long again.
-    """
-
-    def __init__(self, at_once: int) -> None:
-        self._changed, self._at_once = threading.Condition(), at_once
-        self._runs: list[object] = []  # in order: the first ``at_once`` draw, the others wait
-        self._mine = threading.local()
-
-    @property
-    def pages(self) -> int:
-        """How many are drawn or wait to be."""
-        return len(self._runs)
+    def __init__(self) -> None:
+        self._lock, self._pages, self._this_run = threading.Lock(), 0, threading.local()
 
     @contextmanager
     def page(self) -> Iterator[None]:
-        """A run of the script. Streamlit may stop it while it waits."""
-        self._begin(first=False)
+        """A run of the script."""
+        self._count(True)
         try:
             yield
         finally:
@@ -314,44 +300,27 @@ class _Drawing:
 
     @contextmanager
     def interrupted(self) -> Iterator[None]:
-        """This run computes or sleeps for a while, then draws on, before those that have not begun."""
+        """This run computes for a while, then draws on."""
         before = self.ends()
         try:
             yield
         finally:
-            if before and sys.exc_info()[0] is None:
-                self._begin(first=True)
+            if before:
+                self._count(True)
 
     def ends(self) -> bool:
         """This run draws no more; whether it did."""
-        run = getattr(self._mine, "run", None)
-        if run is None:
-            return False
-        self._mine.run = None
-        self._change(lambda: self._runs.remove(run))
-        return True
+        before = getattr(self._this_run, "draws", False)
+        if before:
+            self._count(False)
+        return before
 
-    def _begin(self, first: bool) -> None:
-        run = self._mine.run = object()
-        place = min(self._at_once, len(self._runs)) if first else len(self._runs)
-        self._change(lambda: self._runs.insert(place, run))
-        try:
-            while not self._drawn(run):
-                may_stop_here()
-        except BaseException:
-            self.ends()
-            raise
-
-    def _drawn(self, run: object) -> bool:
-        with self._changed:
-            return self._changed.wait_for(lambda: run in self._runs[: self._at_once], timeout=POLL)
-
-    def _change(self, change: Callable[[], None]) -> None:
-        with self._changed:
-            change()
-            self._changed.notify_all()
+    def _count(self, draws: bool) -> None:
+        self._this_run.draws = draws
+        with self._lock:
+            self._pages += 1 if draws else -1
             if _torch.there:
-                keep_free(min(len(self._runs), 1))
+                keep_free(min(self._pages, 1))
 
 
 class _TorchLoader:
@@ -393,5 +362,4 @@ def _load(outcome: Future[None]) -> None:
         outcome.set_result(None)
 
 
-_torch, _drawing = _TorchLoader(), _Drawing(at_once=os.cpu_count() or 1)
-sys.setswitchinterval(SWITCH)
+_torch, _drawing = _TorchLoader(), _Drawing()

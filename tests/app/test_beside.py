@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import pytest
 
@@ -20,7 +19,7 @@ def test_a_page_that_is_drawn_keeps_a_core_free_and_gives_it_back(monkeypatch: p
     runner.start_torch()
     said: list[int] = []
     monkeypatch.setattr(runner, "keep_free", said.append)
-    drawing, other = runner._Drawing(2), []
+    drawing, other = runner._Drawing(), []
 
     def begin() -> None:
         other.append(drawing.page())
@@ -36,8 +35,8 @@ def test_a_page_that_is_drawn_keeps_a_core_free_and_gives_it_back(monkeypatch: p
         thread.join()
         assert drawing.ends() and not drawing.ends()  # it trains from here on; the other page is still drawn
         with drawing.interrupted():
-            assert drawing.pages == 1
-    assert said == [1, 0, 1, 1, 1] and drawing.pages == 1
+            assert drawing._pages == 1
+    assert said == [1, 0, 1, 1, 1] and drawing._pages == 1
 
 
 @pytest.mark.parametrize("stopped", [True, False])
@@ -45,7 +44,7 @@ def test_no_run_leaves_its_page_counted(monkeypatch: pytest.MonkeyPatch, stopped
     seen: list[int] = []
 
     def measure(spec: gc.Spec, **options: object) -> gc.Measurement:
-        seen.append(runner._drawing.pages)
+        seen.append(runner._drawing._pages)
         if stopped:
             raise StopException
         return real(spec, **options)  # type: ignore[arg-type]
@@ -55,42 +54,4 @@ def test_no_run_leaves_its_page_counted(monkeypatch: pytest.MonkeyPatch, stopped
     monkeypatch.setattr(gc, "measure", measure)
     app = small_app()
     assert not app.exception and ("measured" in app.session_state) is not stopped
-    assert seen and set(seen) == {0} and runner._drawing.pages == 0
-
-
-def test_a_few_pages_at_once_in_order_and_one_that_went_on_before_new_ones() -> None:
-    drawing, order = runner._Drawing(1), []
-    leave = {name: threading.Event() for name in "ab"}
-
-    def run(name: str) -> None:
-        with drawing.page():
-            order.append(name)
-            leave[name].wait(30)
-
-    with drawing.page():
-        threads = [threading.Thread(target=run, args=(name,), daemon=True) for name in "ab"]
-        for waiting, thread in enumerate(threads, start=2):
-            thread.start()
-            while drawing.pages < waiting:
-                time.sleep(0.001)
-        assert order == []
-        with drawing.interrupted():
-            while order != ["a"]:
-                time.sleep(0.001)
-            leave["a"].set()  # it ends: this run goes on before the one that has not begun, or after it had begun
-            leave["b"].set()
-    for thread in threads:
-        thread.join(30)
-    assert order == ["a", "b"] and drawing.pages == 0
-
-
-def test_one_who_waits_to_be_drawn_can_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    drawing = runner._Drawing(0)
-
-    def stop() -> None:
-        raise StopException
-
-    monkeypatch.setattr(runner, "may_stop_here", stop)
-    with pytest.raises(StopException), drawing.page():
-        raise AssertionError("nothing may be drawn")
-    assert drawing.pages == 0
+    assert seen and set(seen) == {0} and runner._drawing._pages == 0
