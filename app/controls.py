@@ -12,7 +12,7 @@ from typing import Any
 
 import streamlit as st
 
-from app import i18n, keys, state, theme, widgets
+from app import i18n, keys, limits, state, theme, widgets
 from app.i18n import mark, spec_error_text, t
 from app.parts import desk
 from app.state import Settings
@@ -128,6 +128,7 @@ def sidebar() -> None:
         _measurement()
         st.button(t("Reset"), icon=theme.ICONS["reset"], on_click=_reset, width="stretch")
         languages()
+        limits.draw()
     st.session_state["sidebar_at"] = time.monotonic()
 
 
@@ -160,6 +161,7 @@ def foot() -> None:
             if asked.spec is not None:
                 desk.link(asked.spec, asked.settings)
             keys.sheet()
+        limits.draw()
 
 
 def _speak() -> None:

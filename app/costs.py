@@ -110,14 +110,19 @@ def seconds(spec: Spec, networks: int, dtype: str = "float64", sampler: str = "d
     return networks * modelled_seconds(spec, dtype, sampler) * calibration().scale
 
 
-def too_large(spec: Spec, sampler: str = "dense") -> bool:
-    """Whether one network would need more than MAX_BYTES of memory; predictions only need the numbers."""
+def network_bytes(spec: Spec, sampler: str = "dense") -> float:
+    """About the memory of one network in float64."""
     widths, within = spec.layer_widths.astype(float), 6.0
     weights = _weights(spec)
     if sampler == "exact":  # three tensors a layer and the work of one, but no weights
         weights, within = 0.0, 48.0 - 2.0
     per_sample = (3.0 if sampler == "exact" else 2.0) * widths.sum() + within * widths.max()
-    return 8.0 * (weights + float(spec.batch_size) * per_sample) > MAX_BYTES
+    return 8.0 * (weights + float(spec.batch_size) * per_sample)
+
+
+def too_large(spec: Spec, sampler: str = "dense") -> bool:
+    """Whether one network would need more than MAX_BYTES of memory; predictions only need the numbers."""
+    return network_bytes(spec, sampler) > MAX_BYTES
 
 
 # --- training -------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ if ROOT not in sys.path:  # `streamlit run` puts only this file's own folder on 
 
 import streamlit as st  # noqa: E402
 
-from app import controls, i18n, state, theme  # noqa: E402
+from app import controls, i18n, limits, runner, state, theme  # noqa: E402
 from app.i18n import t  # noqa: E402
 from app.pages import PAGES  # noqa: E402
 from app.parts import move  # noqa: E402
@@ -28,6 +28,8 @@ def main() -> None:
         initial_sidebar_state=theme.SIDEBAR_WIDTH,
     )
     st.html(theme.STYLE)
+    if not limits.set_up_right():
+        return
     first = PAGES[0]
     pages = {
         one.address: st.Page(
@@ -43,4 +45,5 @@ def main() -> None:
     controls.foot()
 
 
-main()
+with runner.drawing():
+    main()

@@ -11,19 +11,20 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 import gradcore as gc
-from app import costs, store
+from app import costs, limits, store
 from app.i18n import t
 from app.parts.words import seconds_text
 from app.state import Settings
 from gradcore.codec import to_query
-from gradcore.measurement import load_torch
+from gradcore.measurement import compute_at_most, keep_free, load_torch
 from gradcore.spec import Spec
 
 if TYPE_CHECKING:
@@ -87,6 +88,11 @@ def finished(spec: Spec, settings: Settings) -> Measurement | None:
     return measured if key == key_of(spec, settings) else None
 
 
+def refusal(spec: Spec, settings: Settings) -> str:
+    """Why this host does not measure it, in words; "" where it does."""
+    return limits.refusal(spec, settings.networks, settings.dtype, settings.sampler)
+
+
 def starts_by_itself(spec: Spec, settings: Settings) -> bool:
     """Whether the measurement is cheap enough to run unasked: by the model alone, so that a link shows the same
     thing on a busy machine."""
@@ -98,7 +104,7 @@ def starts_by_itself(spec: Spec, settings: Settings) -> bool:
 def requested(spec: Spec, settings: Settings) -> bool:
     """Whether the measurement should run now: asked for, or cheap, or shown before and still here; not cancelled."""
     key = key_of(spec, settings)
-    if st.session_state.get("cancelled") == key:
+    if st.session_state.get("cancelled") == key or refusal(spec, settings):
         return False
     if st.session_state.get("asked") == key or starts_by_itself(spec, settings):
         return True
@@ -145,6 +151,15 @@ def sample_band(profile: Profile) -> None:
 def measure(spec: Spec, settings: Settings) -> Measurement:
     """All networks, those already measured taken from the store; a progress bar is drawn where it is called. Raises
     SpecError, UnsupportedError, and ModuleNotFoundError where torch is not installed."""
+    with _drawing.interrupted():
+        measured = _measured(spec, settings)
+    key = key_of(spec, settings)
+    st.session_state["measured"] = (key, measured)
+    st.session_state["seen"] = {*st.session_state.get("seen", ()), key}
+    return measured
+
+
+def _measured(spec: Spec, settings: Settings) -> Measurement:
     keys, networks = _network_keys(spec, settings), store.networks()
     parts = {key: part for key in keys if (part := networks.get(key)) is not None}
     progress = _Progress(spec, settings, len(parts))
@@ -168,11 +183,7 @@ def measure(spec: Spec, settings: Settings) -> Measurement:
             parts[keys[network]] = together.part([network])
             networks.put(keys[network], parts[keys[network]])
         progress.chunk_done(len(chunk))
-    measured = gc.Measurement.merge(*parts.values())
-    key = key_of(spec, settings)
-    st.session_state["measured"] = (key, measured)
-    st.session_state["seen"] = {*st.session_state.get("seen", ()), key}
-    return measured
+    return gc.Measurement.merge(*parts.values())
 
 
 def _at_once(spec: Spec, settings: Settings) -> int:
@@ -205,8 +216,15 @@ def let_it_be_drawn() -> None:
 
 
 def start_torch() -> None:
-    """Import torch where it is not there yet; this run can be stopped meanwhile. Raises what the import raises."""
+    """Import torch where it is not there yet; this run can be stopped meanwhile. What follows is computed, no longer
+    drawn. Raises what the import raises."""
+    _drawing.ends()
     _torch.wait(may_stop_here)
+
+
+def drawing() -> AbstractContextManager[None]:
+    """As long as a page is drawn in it: the large measurements of other sessions leave it a core."""
+    return _drawing.page()
 
 
 class _Progress:
@@ -264,12 +282,58 @@ class _Progress:
         )
 
 
+class _Drawing:
+    """Counts the pages that are drawn at this moment. A page is written by one thread of Python: beside measurements on
+    every core it would take half as long again."""
+
+    def __init__(self) -> None:
+        self._lock, self._pages, self._this_run = threading.Lock(), 0, threading.local()
+
+    @contextmanager
+    def page(self) -> Iterator[None]:
+        """A run of the script."""
+        self._count(True)
+        try:
+            yield
+        finally:
+            self.ends()
+
+    @contextmanager
+    def interrupted(self) -> Iterator[None]:
+        """This run computes for a while, then draws on."""
+        before = self.ends()
+        try:
+            yield
+        finally:
+            if before:
+                self._count(True)
+
+    def ends(self) -> bool:
+        """This run draws no more; whether it did."""
+        before = getattr(self._this_run, "draws", False)
+        if before:
+            self._count(False)
+        return before
+
+    def _count(self, draws: bool) -> None:
+        self._this_run.draws = draws
+        with self._lock:
+            self._pages += 1 if draws else -1
+            if _torch.there:
+                keep_free(min(self._pages, 1))
+
+
 class _TorchLoader:
     """Imports torch in a daemon thread, once per process; it takes seconds, during which a run can still be stopped."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._outcome: Future[None] | None = None
+
+    @property
+    def there(self) -> bool:
+        """Whether torch has been imported."""
+        return self._outcome is not None and self._outcome.done() and self._outcome.exception() is None
 
     def wait(self, touch: Callable[[], object]) -> None:
         """Return once torch is there, calling ``touch`` meanwhile. Raises what the import raises."""
@@ -290,10 +354,12 @@ class _TorchLoader:
 def _load(outcome: Future[None]) -> None:
     try:
         load_torch()
+        if (most := limits.of("computing")) is not None:
+            compute_at_most(int(most))
     except BaseException as error:  # raised again by whoever waits
         outcome.set_exception(error)
     else:
         outcome.set_result(None)
 
 
-_torch = _TorchLoader()
+_torch, _drawing = _TorchLoader(), _Drawing()

@@ -145,6 +145,25 @@ class Measurement:
         return f"Measurement({len(self.networks)} networks, depth={self.spec.depth}, {self.sampler}, {self.dtype})"
 
 
+def compute_at_most(computations: int) -> None:
+    """So many networks (or groups of small ones) compute at once in this process, one thread each, over all callers;
+    the rest wait, first come first served. Without this call: the machine's cores (a container's share of them is not
+    seen). Loads torch; changes no number. Raises SpecError for less than 1."""
+    if computations < 1:
+        raise SpecError("computations", computations, "an integer, 1 or more")
+    from gradcore.measure import turns
+
+    turns.CORES = computations
+
+
+def keep_free(cores: int) -> None:
+    """From now on leave so many of the machine's cores to other work than measuring, 0 for none: large computations
+    in progress stand back between their steps, and one always goes on. Loads torch; changes no number."""
+    from gradcore.measure import turns
+
+    turns.keep_free(cores)
+
+
 def load_torch() -> None:
     """Load all that ``measure`` needs, so that a caller can do it ahead of time or beside other work.
 

@@ -7,15 +7,18 @@ may end it, and what was done stays.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 import gradcore as gc
-from app import runner, theme
+from app import limits, runner, theme
 from app.i18n import t
 from app.parts.words import seconds_text
+from gradcore.cell_spec import CellSpec
 from gradcore.experiments.gates import GatesQuestion
+from gradcore.experiments.long_range import LongRange
 
 if TYPE_CHECKING:
     from gradcore.recurrent import CellMeasurement
@@ -29,10 +32,23 @@ KEPT, ASKED, CANCELLED = "gates_kept", "gates_asked", "gates_cancelled"
 
 def seconds(question: GatesQuestion) -> float:
     """About how long all its networks take (a model of one core, good within a factor 3)."""
-    spec = question.spec
+    return question.networks * _seconds(question.spec)
+
+
+def _seconds(spec: CellSpec) -> float:
+    """Of one pass forward and back through all steps."""
     weights = GATES_OF[spec.cell] * spec.hidden_size * (spec.hidden_size + spec.input_size)
-    each = spec.steps * (STEP_SECONDS + PRODUCT_SECONDS * spec.batch_size * weights) + DRAW_SECONDS * weights
-    return question.networks * each
+    return spec.steps * (STEP_SECONDS + PRODUCT_SECONDS * spec.batch_size * weights) + DRAW_SECONDS * weights
+
+
+def training_seconds(runs: Sequence[LongRange]) -> float:
+    """About how long it takes to train these cells, by the same model."""
+    return sum(run.updates * _seconds(run.cell) for run in runs)
+
+
+def refusal(question: GatesQuestion) -> str:
+    """Why this host does not measure it, in words; "" where it does."""
+    return limits.cell_refusal(seconds(question), question.spec.hidden_size)
 
 
 def _key(question: GatesQuestion) -> tuple[Any, ...]:
@@ -58,7 +74,7 @@ def measured(question: GatesQuestion) -> CellMeasurement | None:
 def due(question: GatesQuestion) -> bool:
     """Whether networks are missing and should be measured now: asked for, or cheap; not cancelled."""
     key = (*_key(question), question.networks)
-    if done(question) == question.networks or st.session_state.get(CANCELLED) == key:
+    if done(question) == question.networks or st.session_state.get(CANCELLED) == key or refusal(question):
         return False
     return st.session_state.get(ASKED) == key or seconds(question) < AUTO_SECONDS
 
@@ -97,8 +113,11 @@ def button(question: GatesQuestion) -> None:
         width="stretch",
         on_click=call,
         args=(value,),
+        disabled=bool(refused := refusal(question)) and ready < question.networks,
         help=t("Gradients of torch's own cell by autograd, against the prediction."),
     )
+    if refused:
+        st.caption(refused)
 
 
 def _next_seed(value: tuple[int]) -> None:

@@ -14,9 +14,9 @@ from typing import Any
 
 import streamlit as st
 
-from app import runner, theme
+from app import limits, runner, theme
 from app.i18n import t
-from app.parts import gates_controls
+from app.parts import gates_controls, gates_measuring
 from app.parts.gates_answer import refusal
 from gradcore.charts import gates as charts
 from gradcore.errors import SpecError, UnsupportedError
@@ -100,10 +100,14 @@ def go_on(shown: Any) -> None:
 
 def _runs(question: GatesQuestion) -> tuple[LongRange, ...] | None:
     try:
-        return question.runs()
+        runs = question.runs()
     except SpecError as error:
         st.error(refusal(error), icon=theme.ICONS["error"])
         return None
+    if refused := limits.training_refusal(gates_measuring.training_seconds(runs)):
+        st.caption(refused)
+        return None
+    return runs
 
 
 # --- buttons --------------------------------------------------------------------------------------------------

@@ -9,8 +9,8 @@ from typing import Any
 import streamlit as st
 
 import gradcore as gc
-from app import runner, theme
-from app.i18n import t, unsupported_text
+from app import limits, runner, theme
+from app.i18n import language, t, unsupported_text
 from app.parts.words import network_text
 from gradcore import charts
 from gradcore.codec import to_query
@@ -27,12 +27,15 @@ def draw(spec: Spec, seed: int) -> None:
     predicted = _predicted(spec)
     if predicted is not None:
         st.markdown(_sentence(predicted))
+    if refused := limits.refusal(spec, 2):  # this network and the one beside it
+        st.caption(refused)
+        return
     if "torch" not in sys.modules or int(max(spec.layer_widths.max(), spec.fan_ins.max())) > LARGEST:
         if not st.button(t("Take one network's Jacobian apart"), icon=theme.ICONS["measure"], key="jacobian"):
             return
         runner.start_torch()
     try:
-        drawn, words = _drawn(_key(spec), seed, spec)
+        drawn, words = _drawn((*_key(spec), language()), seed, spec)
     except GradcoreError as error:
         st.caption(unsupported_text(error) if isinstance(error, gc.UnsupportedError) else str(error))
         return

@@ -56,6 +56,9 @@ def announce(tools: Tools, figures: Figures, found: Answer, measured: Measuremen
             _say(figures, found, t("its weight matrices do not fit this machine; it can be measured without them"))
         else:
             _say(figures, found, t("one network of this size does not fit this machine, so it is only predicted"))
+    elif refused := runner.refusal(spec, settings):
+        _matrix_free_button(tools, spec, settings)
+        _say(figures, found, refused)
     elif not runner.requested(spec, settings):
         _measure_button(tools, spec, settings)
         _matrix_free_button(tools, spec, settings)
@@ -128,8 +131,9 @@ def _matrix_free_button(tools: Tools, spec: Spec, settings: Settings) -> bool:
     """Offer the measurement without weight matrices where one with them takes long or does not fit; whether it was."""
     without = replace(settings, sampler="exact")
     long = runner.seconds(spec, settings.networks, settings.dtype) > LONG or runner.too_large(spec)
+    long = long or bool(runner.refusal(spec, settings))
     possible = runner.matrix_free(spec, settings.dtype) and not runner.too_large(spec, "exact")
-    if settings.sampler == "exact" or not long or not possible:
+    if settings.sampler == "exact" or not long or not possible or runner.refusal(spec, without):
         return False
     tools.other.button(
         t("Matrix-free, same law (about {seconds})", seconds=_about(spec, without)),

@@ -41,6 +41,8 @@ def refusal(spec: Spec, settings: Settings) -> str:
     """Why this network cannot be measured; "" where nothing is known against it."""
     if runner.too_large(spec, settings.sampler):
         return t("too large to measure")
+    if refused := runner.refusal(spec, settings):
+        return refused
     return st.session_state.get(REFUSED, {}).get(runner.key_of(spec, settings), "")
 
 
@@ -87,6 +89,7 @@ def button(found: Board, settings: Settings, other_networks: Callable[[], None])
         label, icon = t("Measure {count} networks of each (about {seconds})", **values), "measure"
     else:
         label, icon, call, args = t("Draw other networks"), "redraw", other_networks, ()
+    refused = next((said for spec in specs(found) if (said := runner.refusal(spec, settings))), "")
     st.button(
         label,
         key="remedies_measure",
@@ -95,8 +98,11 @@ def button(found: Board, settings: Settings, other_networks: Callable[[], None])
         width="stretch",
         on_click=call,
         args=args,
+        disabled=bool(refused) and not left and not measured(found, settings),
         help=t("Real torch networks of the plain network and of everything that is switched on, against theory."),
     )
+    if refused:
+        st.caption(refused)
 
 
 def run(found: Board, settings: Settings) -> None:

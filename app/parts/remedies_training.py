@@ -10,7 +10,7 @@ from typing import Any
 
 import streamlit as st
 
-from app import runner, theme
+from app import limits, runner, theme
 from app.i18n import spec_error_text, t, unsupported_text
 from app.parts import remedies_controls, train_state
 from app.parts.verdict_box import missing_text
@@ -48,10 +48,15 @@ def missing(specs: Sequence[TrainSpec], data: Dataset) -> list[TrainSpec]:
     return [spec for spec in specs if run_of(spec, data) is None]
 
 
+def refusal(specs: Sequence[TrainSpec], data: Dataset) -> str:
+    """Why this host does not make these runs, in words; "" where it does."""
+    return limits.training_refusal(seconds(specs, data))
+
+
 def due(question: RemediesQuestion, specs: Sequence[TrainSpec], data: Dataset) -> bool:
     """Whether runs are missing and should be made now: asked for, or cheap; not cancelled."""
     left = missing(specs, data)
-    if not left or st.session_state.get(CANCELLED) == question:
+    if not left or st.session_state.get(CANCELLED) == question or refusal(specs, data):
         return False
     return st.session_state.get(ASKED) == question or seconds(specs, data) < AUTO_SECONDS
 
@@ -89,8 +94,11 @@ def button(question: RemediesQuestion, specs: Sequence[TrainSpec], data: Dataset
         width="stretch",
         on_click=call,
         args=args,
+        disabled=bool(refused := refusal(specs, data)) and bool(left),
         help=t("The same small network on digits, without and with the remedy, from one seed."),
     )
+    if refused:
+        st.caption(refused)
 
 
 def advance(specs: Sequence[TrainSpec], data: Dataset) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from app import controls, runner, theme
+from app import controls, limits, runner, theme
 from app.i18n import language, mark, spec_error_text, t, unsupported_text
 from app.parts import lines
 from app.parts.place import Place
@@ -228,6 +228,9 @@ def weights(row: Scheme, seed: int) -> None:
     n, m = row.fans
     if not math.isfinite(row.variance):
         st.caption(_refusal_text(row.refusal))
+        return
+    if refused := limits.refusal(row.spec, 1):
+        st.caption(refused)
         return
     if n * m > DRAWN_UNASKED and not st.button(
         t("Draw the {count} weights of one layer", count=f"{n * m:,}"), key="draw_weights", icon=theme.ICONS["measure"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from app import runner, theme
+from app import limits, runner, theme
 from app.i18n import spec_error_text, t, unsupported_text
 from app.parts.verdict_box import missing_text
 from gradcore.errors import SpecError, UnsupportedError
@@ -54,9 +54,9 @@ def forget_own() -> None:
 
 def _read(name: str, content: str | bytes) -> None:
     """Show this record from now on, or say what is wrong with it."""
-    if len(content) > MEGABYTES * MEGABYTE:
+    if len(content) > (most := limits.upload_mb(MEGABYTES)) * MEGABYTE:
         size = f"{len(content) / MEGABYTE:.1f}"
-        problem = t("{name} has {size} MB; at most {most} MB are read.", name=name, size=size, most=MEGABYTES)
+        problem = t("{name} has {size} MB; at most {most} MB are read.", name=name, size=size, most=most)
     else:
         try:
             st.session_state["symptoms_own"] = (Source(read_log(name, content), name), asked())
@@ -93,7 +93,7 @@ def draw() -> None:
                 t("Your own record: CSV or JSON, also a run saved on the page Train"),
                 type=["csv", "json", "txt"],
                 key="symptoms_file",
-                max_upload_size=MEGABYTES,
+                max_upload_size=limits.upload_mb(MEGABYTES),
                 on_change=_upload,
                 help=t(
                     'Columns: "loss" and, as far as they are there, "step", "grad_1", "grad_2", … (norm of a layer\'s '

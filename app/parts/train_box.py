@@ -125,6 +125,8 @@ def cost_text(shown: Situation) -> str:
     if sized is None or data is None:
         return ""
     each = shown.step_seconds
+    if shown.refused == "host":
+        return shown.hosts_refusal
     if (refused := shown.refused) is not None:
         memory = costs.step_bytes(sized, shown.spec.batch_items(data)) / 1e9
         values = {"gigabytes": f"{memory:.1f}", "steps": f"{shown.spec.steps:,}", "layers": f"{sized.depth:,}"}

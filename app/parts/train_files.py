@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from app import theme
+from app import limits, theme
 from app.i18n import spec_error_text, t
 from app.parts import move, train_state
 from app.parts.train_state import Situation
@@ -41,10 +41,11 @@ def draw(shown: Situation) -> None:
 
 def _too_large(file: Any, megabytes: int) -> str:
     """What is wrong with the size of an uploaded file; "" where nothing is."""
-    if file is None or file.size <= megabytes * MEGABYTE:
+    most = limits.upload_mb(megabytes)
+    if file is None or file.size <= most * MEGABYTE:
         return ""
     size = f"{file.size / 2**20:.1f}"
-    return t("{name} has {size} MB; at most {most} MB are read.", name=file.name, size=size, most=megabytes)
+    return t("{name} has {size} MB; at most {most} MB are read.", name=file.name, size=size, most=most)
 
 
 def _refused(file: Any, megabytes: int) -> bool:
@@ -66,9 +67,11 @@ def _images(shown: Situation) -> None:
         )
     )
     left, right = st.columns(2)
-    images = left.file_uploader(t("Images"), key="train_images", max_upload_size=IMAGES_MB)
+    images = left.file_uploader(t("Images"), key="train_images", max_upload_size=limits.upload_mb(IMAGES_MB))
     labels = right.file_uploader(
-        t("Labels, where they are a file of their own"), key="train_labels", max_upload_size=LABELS_MB
+        t("Labels, where they are a file of their own"),
+        key="train_labels",
+        max_upload_size=limits.upload_mb(LABELS_MB),
     )
     if images is None:
         st.session_state["train_file_error"] = None
@@ -136,7 +139,10 @@ def _save(shown: Situation) -> None:
 
 def _open(shown: Situation) -> None:
     file = st.file_uploader(
-        t("Open a saved run (JSON)"), type=["json"], key="train_record_file", max_upload_size=RECORD_MB
+        t("Open a saved run (JSON)"),
+        type=["json"],
+        key="train_record_file",
+        max_upload_size=limits.upload_mb(RECORD_MB),
     )
     if file is None:
         st.session_state["train_record_read"] = None

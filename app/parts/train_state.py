@@ -15,7 +15,7 @@ from typing import Any
 
 import streamlit as st
 
-from app import controls, costs, runner
+from app import controls, costs, limits, runner
 from gradcore.errors import SpecError, UnsupportedError
 from gradcore.experiments.data import Dataset, digits
 from gradcore.experiments.first_step import FirstStep, predict_first_step
@@ -192,7 +192,8 @@ class Situation:
 
     @property
     def refused(self) -> str | None:
-        """What is too large about it to be trained here: "step", "memory" or "record"; None where nothing is."""
+        """What is too large about it to be trained here: "step", "memory", "record", or "host" where it is beyond what
+        this host allows; None where nothing is."""
         if self.data is None or self.sized is None or not self.missing:
             return None
         items = self.spec.batch_items(self.data)
@@ -200,7 +201,17 @@ class Situation:
             return "memory"
         if costs.record_bytes(self.sized, self.spec.steps) > costs.MAX_RECORD:
             return "record"
-        return "step" if costs.modelled_step(self.sized, items) > costs.BEARABLE else None
+        if costs.modelled_step(self.sized, items) > costs.BEARABLE:
+            return "step"
+        return "host" if self.hosts_refusal else None
+
+    @property
+    def hosts_refusal(self) -> str:
+        """Why this host does not train it, in words: each run is held to its limit; "" where it does."""
+        if self.data is None or self.sized is None:
+            return ""
+        each = costs.modelled_step(self.sized, self.spec.batch_items(self.data))
+        return limits.training_refusal(each * self.spec.steps_on(self.data), self.sized)
 
 
 def situation(question: TrainQuestion) -> Situation:

@@ -42,5 +42,6 @@ def measure_networks(
 
     total = PASSES * spec.depth
     teller = pool.Teller(len(indices), total, progress, on_layer)
-    rows = pool.run(groups, worker, min(plan.threads, len(groups)), teller, total)
+    quick = memory.quick(spec, plan.group)
+    rows = pool.run(groups, worker, min(plan.threads, len(groups)), teller, total, quick)
     return {name: np.concatenate([row[name] for row in rows]) for name in (*LOGS, *SHARES)}

@@ -257,7 +257,8 @@ def measure_exact(
     groups = [indices[start : start + together] for start in range(0, len(indices), together)]
     total = PASSES * spec.depth
     teller = pool.Teller(len(indices), total, progress, on_layer)
-    found = pool.run(groups, worker, min(threads, len(groups)), teller, total)
+    quick = room.quick(spec, together, weights=False)
+    found = pool.run(groups, worker, min(threads, len(groups)), teller, total, quick)
     return {name: np.concatenate([rows[name] for rows in found]) for name in (*LOGS, *SHARES)}
 
 

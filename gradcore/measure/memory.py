@@ -20,6 +20,8 @@ BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
 FREE_SHARE = 0.8  # of the free memory that a measurement may take
 ENTRIES = 2**16  # of a group's matrices and of its batches: both stay in a core's cache
 MOST_IN_GROUP = 16
+QUICK = 2**24  # normal draws in float64, some 0.3 s: what a group may take that is measured before larger ones
+SIGNAL, LAYER = 4.0, 3e4  # the time of an entry of a signal and of a layer, in such draws
 NARROWEST = 8  # units below which torch multiplies a batch of matrices by another rule than one of them
 
 
@@ -80,6 +82,14 @@ def group_size(spec: Spec, networks: int, threads: int) -> int:
         return 1
     largest = max(max(n * m for n, m in shapes), batch * max(units))
     return max(1, min(MOST_IN_GROUP, ENTRIES // largest, -(-networks // threads)))
+
+
+def quick(spec: Spec, group: int, weights: bool = True) -> bool:
+    """Whether a group of so many networks is measured in some tenths of a second: by its matrices (where they are drawn
+    at all), its signals and its layers, all counted in drawn numbers."""
+    widths = spec.layer_widths.astype(float)
+    drawn = float((widths * spec.fan_ins).sum()) if weights else 0.0
+    return group * (drawn + SIGNAL * spec.batch_size * float(widths.sum()) + LAYER * spec.depth) <= QUICK
 
 
 def plan(spec: Spec, networks: int, dtype: str, device: str) -> Plan:

@@ -64,25 +64,39 @@ class Teller:
         return True
 
 
-def run(groups: Sequence[tuple[int, ...]], worker: Worker, threads: int, teller: Teller, total: int) -> list[Any]:
+def run(
+    groups: Sequence[tuple[int, ...]], worker: Worker, threads: int, teller: Teller, total: int, quick: bool = False
+) -> list[Any]:
     """What ``work(group, steps)`` returns for each group, on so many threads; each group takes a turn of its own among
-    all computations of the process. One thread is the caller's own. An exception of ``teller``'s callbacks, or of the
-    work, ends all threads before it passes through."""
+    all computations of the process (``quick``: a short one, see ``turns.Turn``). One thread is the caller's own. An
+    exception of ``teller``'s callbacks, or of the work, ends all threads before it passes through."""
     starts = [sum(map(len, groups[:k])) for k in range(len(groups))]
     positions = [range(start, start + len(group)) for start, group in zip(starts, groups, strict=True)]
     with turns.one_thread_setting():
         if threads == 1:
-            return _in_this_thread(groups, positions, worker(), teller, total)
-        return _Team(groups, worker, threads, total).finish(positions, teller)
+            return _in_this_thread(groups, positions, worker(), teller, total, quick)
+        return _Team(groups, worker, threads, total, quick).finish(positions, teller)
+
+
+def _steps_of_a_turn(tell: Callable[[int], None], total: int, quick: bool) -> tuple[turns.Turn, Steps]:
+    """A turn and the steps of what computes in it: each is told, and after it a quick computation may go first."""
+
+    def step(done: int, _: int) -> None:
+        tell(done)
+        turn.pause()
+
+    steps = Steps(step, total)
+    turn = turns.Turn(lambda: tell(steps.done), quick)
+    return turn, steps
 
 
 def _in_this_thread(
-    groups: Sequence[tuple[int, ...]], positions: list[range], work: Work, teller: Teller, total: int
+    groups: Sequence[tuple[int, ...]], positions: list[range], work: Work, teller: Teller, total: int, quick: bool
 ) -> list[Any]:
     out = []
     for group, places in zip(groups, positions, strict=True):
-        steps = Steps(lambda done, _, places=places: teller.tell(places, done), total)
-        with turns.turn_to_compute(steps.beat):
+        turn, steps = _steps_of_a_turn(lambda done, places=places: teller.tell(places, done), total, quick)
+        with turn:
             out.append(work(group, steps))
         teller.tell(places, steps.done, finished=True)
     return out
@@ -91,8 +105,10 @@ def _in_this_thread(
 class _Team:
     """Threads that take groups one after another; the caller's thread listens."""
 
-    def __init__(self, groups: Sequence[tuple[int, ...]], worker: Worker, threads: int, total: int) -> None:
-        self._groups, self._worker, self._total = groups, worker, total
+    def __init__(
+        self, groups: Sequence[tuple[int, ...]], worker: Worker, threads: int, total: int, quick: bool
+    ) -> None:
+        self._groups, self._worker, self._total, self._quick = groups, worker, total, quick
         self._changed = threading.Condition()
         self._next, self._stopped = 0, False
         self._steps = [0] * len(groups)
@@ -130,8 +146,8 @@ class _Team:
             if not finished:
                 teller.beat()
 
-    def _beat(self, group: int) -> Callable[[int, int], None]:
-        def told(done: int, total: int) -> None:
+    def _beat(self, group: int) -> Callable[[int], None]:
+        def told(done: int) -> None:
             if self._stopped:
                 raise _StoppedError
             self._steps[group] = done
@@ -143,8 +159,8 @@ class _Team:
             torch.set_num_threads(1)  # of this thread
             work = self._worker()
             while (group := self._take()) is not None:
-                steps = Steps(self._beat(group), self._total)
-                with turns.turn_to_compute(steps.beat):
+                turn, steps = _steps_of_a_turn(self._beat(group), self._total, self._quick)
+                with turn:
                     result = work(self._groups[group], steps)
                 with self._changed:
                     self._results[group] = result

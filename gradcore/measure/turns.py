@@ -9,35 +9,91 @@ from contextlib import contextmanager
 
 import torch
 
-CORES = os.cpu_count() or 1
+MACHINE = os.cpu_count() or 1
+CORES = MACHINE  # the most that compute at once
 PATIENCE = 0.1  # seconds between two beats of one that waits
 _turn = threading.Condition()
-_queue: list[object] = []  # computations of the process in order of arrival: the first CORES compute, the others wait
+_queue: list[Turn] = []  # computations of the process in order of arrival, those that compute included
 _THREADS = threading.Lock()
 _thread_state = {"users": 0, "saved": 1}
+_kept = {"free": 0}  # of the machine's cores, for other work than this
 
 
-@contextmanager
-def turn_to_compute(beat: Callable[[], None] | None) -> Iterator[None]:
-    """As many computations as cores, over all sessions of the process, first come first served.
+class Turn:
+    """A place among the computations of the process: as many at once as cores, first come first served, but ``quick``
+    ones before the others on all cores but one, so that a small question is not kept waiting by a large one.
 
-    Who waits calls ``beat`` all the while; an exception it raises gives the place in the queue up.
+    As a context it lasts as long as the computation. A long one calls ``pause`` between its steps. Whoever waits calls
+    ``beat`` all the while; an exception it raises gives the place up.
     """
-    ticket = object()
-    with _turn:
-        _queue.append(ticket)
-    try:
+
+    def __init__(self, beat: Callable[[], None] | None = None, quick: bool = False) -> None:
+        self._beat, self.quick, self.computes = beat, quick, False
+
+    def __enter__(self) -> Turn:
+        with _turn:
+            _queue.append(self)
+        try:
+            self._wait()
+        except BaseException:
+            self._leave()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._leave()
+
+    def pause(self) -> None:
+        """Stand back while quick ones are to compute here, or a core is to be kept free. What is held meanwhile stays
+        bounded: who stood back goes on before those that have not begun."""
+        if self.quick or len(_queue) <= _places():
+            return
+        with _turn:
+            waited_for = any(turn.quick and not turn.computes for turn in _first())
+            too_many = _computing() > _places() and self not in _first()
+            if not too_many and (not waited_for or _computing() < _places()):
+                return
+            self.computes = False
+            _turn.notify_all()
+        self._wait()
+
+    def _wait(self) -> None:
         while True:
             with _turn:
-                if _turn.wait_for(lambda: ticket in _queue[:CORES], None if beat is None else PATIENCE):
-                    break
-            if beat is not None:
-                beat()
-        yield
-    finally:
+                if _turn.wait_for(self._may_compute, None if self._beat is None else PATIENCE):
+                    self.computes = True
+                    return
+            if self._beat is not None:
+                self._beat()
+
+    def _may_compute(self) -> bool:
+        return self in _first() and _computing() < _places()
+
+    def _leave(self) -> None:
         with _turn:
-            _queue.remove(ticket)
+            _queue.remove(self)
             _turn.notify_all()
+
+
+def keep_free(cores: int) -> None:
+    """Leave so many of the machine's cores to other work from now on; one place to compute there always is."""
+    with _turn:
+        _kept["free"] = cores
+        _turn.notify_all()
+
+
+def _places() -> int:
+    return max(1, min(CORES, MACHINE - _kept["free"]))
+
+
+def _computing() -> int:
+    return sum(turn.computes for turn in _queue)
+
+
+def _first() -> list[Turn]:
+    """Those whose turn it is."""
+    ahead = [turn for turn in _queue if turn.quick][: max(1, _places() - 1)]
+    return (ahead + [turn for turn in _queue if turn not in ahead])[: _places()]
 
 
 @contextmanager
@@ -65,5 +121,5 @@ def one_intra_op_thread(beat: Callable[[], None] | None = None) -> Iterator[None
 
     ``beat`` is called while waiting for a free core.
     """
-    with one_thread_setting(), turn_to_compute(beat):
+    with one_thread_setting(), Turn(beat):
         yield

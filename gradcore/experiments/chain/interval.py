@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 
@@ -92,7 +92,7 @@ def sigmoid_width(weight: float) -> float:
     return 0.0 if size < 4.0 else 2.0 / size * math.log(0.5 * size * (1.0 + math.sqrt(1.0 - 4.0 / size)) - 1.0)
 
 
-@cache
+@lru_cache(maxsize=256)
 def widest(activation: str = "sigmoid", negative_slope: float | None = None) -> Peak:
     """The weight at which the interval is widest: 0.44774 at |w| = 6.894 for a sigmoid. Raises SpecError where it has
     no end (`has_width`)."""
@@ -132,7 +132,7 @@ def _looked_at(activation: str) -> Array:
     return np.unique(np.concatenate([-sizes, [0.0], sizes, *beside]))
 
 
-@cache
+@lru_cache(maxsize=256)
 def _steepest(activation: str, slope: float) -> tuple[float, float]:
     z, entry = _looked_at(activation), ACTIVATIONS[activation]
     best = int(np.argmax(np.abs(entry.derivative(z, slope))))

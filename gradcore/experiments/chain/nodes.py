@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 
@@ -67,7 +67,7 @@ def given_z(z: Array, a: float, mean: float, spread: float, weights: Law, biases
     return weights[0] + tilt * (z - mean), weights[1] * biases[1] / spread
 
 
-@cache
+@lru_cache(maxsize=256)
 def singular_slopes(code: str, slope: float) -> tuple[float, ...]:
     """Where sigma' is 0 without staying there, so that its logarithm is singular: found by its changes of sign."""
     entry = ACTIVATIONS[code]
