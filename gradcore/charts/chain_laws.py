@@ -179,7 +179,7 @@ def balance_chart(
     x = alt.X("length:Q", title=t("neurons in the chain"), axis=axis, scale=alt.Scale(domain=domain, nice=False))
     y = alt.Y("share:Q", title=t("share of chains"), axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0.0, 1.0]))
     color = color_of(names.values())
-    dash = dash_of(names.values(), legend=color.to_dict()["legend"])
+    dash = dash_of(names.values(), legend=dict(color.to_dict())["legend"])
     tooltip = [
         alt.Tooltip("length:Q", title=t("neurons")),
         alt.Tooltip("share:Q", format=".2%", title=t("share of chains")),

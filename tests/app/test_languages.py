@@ -98,7 +98,7 @@ def test_every_entry_is_translated_and_none_is_fuzzy() -> None:
     assert [entry.id for entry in entries if not entry.string or entry.fuzzy] == []
     untouched = {str(e.id) for e in entries if e.string == e.id}
     words = {text for text in untouched if re.search(r"[A-Za-z]{3,} [a-z]{2,}", text)}
-    assert words <= {"pip install -r requirements.txt", "pip install scikit-learn", "pip install vl-convert-python"}
+    assert all(text.startswith("pip install ") for text in words), words
 
 
 def test_placeholders_line_breaks_and_marks_are_the_same() -> None:
