@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -179,7 +179,8 @@ def balance_chart(
     x = alt.X("length:Q", title=t("neurons in the chain"), axis=axis, scale=alt.Scale(domain=domain, nice=False))
     y = alt.Y("share:Q", title=t("share of chains"), axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0.0, 1.0]))
     color = color_of(names.values())
-    dash = dash_of(names.values(), legend=dict(color.to_dict())["legend"])
+    described: Any = color.to_dict()
+    dash = dash_of(names.values(), legend=described["legend"])
     tooltip = [
         alt.Tooltip("length:Q", title=t("neurons")),
         alt.Tooltip("share:Q", format=".2%", title=t("share of chains")),
