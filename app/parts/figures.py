@@ -66,7 +66,7 @@ def tools() -> Tools:
 def _train_button() -> None:
     """The way to the page Train with this network; what it costs is said there."""
     st.button(
-        t("Train this network"),
+        t("Train"),
         key="to_train",
         icon=theme.ICONS["train"],
         type="tertiary",

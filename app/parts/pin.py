@@ -58,7 +58,7 @@ def button(spec: Spec | None) -> None:
         label = t("Compare ({count} pinned)", count=len(held()))
         hint = t("This network is pinned. Opens the page Compare.")
     else:
-        label = t("Pin to compare")
+        label = t("Pin")
         hint = t("Keeps this network for the page Compare, beside up to five others; the link carries them.")
     st.button(
         label,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradcore.words import Translate, english
+from gradcore.words import Translate, english, number_text
 
 if TYPE_CHECKING:
     import altair as alt
@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 DASHES = ([1, 0], [6, 3], [2, 3], [10, 3, 2, 3], [14, 4])  # as many as the theme has colours
 
 
-def ends_text(title: str, lines: Mapping[str, Any], t: Translate = english) -> str:
-    """The title, and each line (its values in their order) from its first number to its last."""
+def ends_text(title: str, lines: Mapping[str, Any], t: Translate = english, log10: bool = False) -> str:
+    """The title, and each line (its values in their order, or with ``log10`` their logarithms: of any size) from its
+    first number to its last."""
     parts = []
     for name, values in lines.items():
         known = [float(value) for value in np.asarray(values, dtype=float).ravel() if math.isfinite(value)]
         if known:
-            first, last = f"{known[0]:.3g}", f"{known[-1]:.3g}"
+            first, last = (number_text(end, 3) if log10 else f"{end:.3g}" for end in (known[0], known[-1]))
             parts.append(t("{name}: from {first} to {last}", name=name, first=first, last=last))
     return f"{title}. {'; '.join(parts) or t('Nothing is drawn yet')}."
 

@@ -142,7 +142,8 @@ def gate_chart(
 def describe_gates(profile: CellProfile, t: Translate = english) -> str:
     """The predicted gates in words; of a cell without gates, the RMS of its state."""
     if profile.spec.cell == "rnn":
-        return ends_text(t("No gates: the state h over the steps"), {t("predicted"): np.exp(0.5 * profile.log_h)}, t)
+        logs = {t("predicted"): 0.5 * profile.log_h / LN10}
+        return ends_text(t("No gates: the state h over the steps"), logs, t, log10=True)
     lines = {t(GATES[code]): values for code, values in profile.gates.items() if code in GATES}
     return ends_text(t("Gates: lines predicted, points measured"), lines, t)
 

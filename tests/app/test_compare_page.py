@@ -195,12 +195,12 @@ def test_six_is_the_most(unmeasured: None) -> None:
 
 def test_explore_pins_once_and_says_when_it_is_full(unmeasured: None) -> None:
     app = pages.small_app()
-    button(app, "Pin to compare").click().run()
+    button(app, "Pin").click().run()
     assert pinned(app) == (Spec(depth=5, width=16),) and button(app, "Compare (1 pinned)")
     assert app.query_params["pin"] == "depth:5,width:16"  # one value comes as such
     app.session_state[pin.KEY] = tuple(Spec(depth=depth) for depth in range(2, 8))
     app.run()
-    button(app, "Pin to compare").click().run()
+    button(app, "Pin").click().run()
     assert len(pinned(app)) == 6 and "that is the most" in app.warning[0].value
     button(app, "Open Compare").click().run()
     assert not app.exception and "of 6 networks are stable" in pages.headline(app) and len(pinned(app)) == 6
