@@ -253,7 +253,8 @@ def _widget_state(control: Control, name: str, value: Any) -> Values:
     if control.kind == "widths":
         several = isinstance(value, tuple)
         one = max(value) if several else value
-        return {key: one, key_of(name, "list"): ", ".join(map(str, value)) if several else ""}
+        text = FIELDS[name].write(value).replace(",", ", ").strip() if several else ""  # of a single one "4,"
+        return {key: one, key_of(name, "list"): text}
     if control.words:
         word = value if isinstance(value, str) else NUMBER
         number = {} if isinstance(value, str) else {key: value}

@@ -318,3 +318,8 @@ def test_factors_of_a_measurement() -> None:
         assert one.log == pytest.approx(math.log(2.0), abs=1e-9) and one.error == pytest.approx(0.0, abs=1e-7)
     single = factors(gc.measure(Spec(depth=1, width=8), networks=1))
     assert math.isnan(single.forward.log) and math.isnan(single.forward.error or 0.0)
+
+
+def test_a_dead_network_has_factors_whose_error_is_no_number() -> None:
+    dead = factors(gc.measure(gc.Spec(depth=4, width=8, gain=0.0), networks=2))
+    assert dead.forward.log == -math.inf and dead.forward.error is not None and math.isnan(dead.forward.error)

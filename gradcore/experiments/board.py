@@ -50,10 +50,10 @@ def factors(answer: Profile | Measurement) -> Factors:
     ends = float(logs[0]), float(logs[-1])
     error: float | None = None
     if isinstance(answer, Measurement):
-        with np.errstate(invalid="ignore"):
+        count = len(answer.log_q)
+        with np.errstate(invalid="ignore"):  # a signal of 0 has no spread that is a number
             within = answer.log_q[:, -1] - answer.log_q[:, 0]
-        count = len(within)
-        error = float(within.std(ddof=1)) / math.sqrt(count) if count > 1 else math.nan
+            error = float(within.std(ddof=1)) / math.sqrt(count) if count > 1 else math.nan
     if not steps:
         return Factors(found.factor, Estimate(math.nan, error), found.ratio)
     log = -math.inf if -math.inf in ends else 0.5 * (ends[1] - ends[0]) / steps

@@ -293,3 +293,7 @@ def test_digits_are_shown_beside_the_choice(batch: str, shown: int) -> None:
     assert picture.alt
     app.get_by_key(widgets.key_of("input")).set_value("gaussian").run()
     assert not app.get("image")
+
+
+def test_a_list_of_one_width_stays_a_list() -> None:
+    assert asked(small(depth="1", width="4,")) == Spec(depth=1, width=(4,))
