@@ -213,6 +213,14 @@ CORNERS = {
         "residual": "resnet_v1",
         "batch_size": 37,
     },
+    "branches next to nothing beside their stream": {
+        "depth": 3,
+        "activation": "relu6",
+        "bias_std": 1.0,
+        "residual": "two_layer",
+        "residual_scale": -2.3e-309,
+        "batch_size": 30,
+    },
     "more rows than are followed, all alike": {
         "depth": 3,
         "width": 64,

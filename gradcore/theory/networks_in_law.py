@@ -63,6 +63,8 @@ class Networks:
         held: Array | None = None
         for layer in range(self.spec.depth - 1, -1, -1):
             size = _size(d)
+            if held is not None:  # a branch of scale 1e-309 sends next to nothing beside it
+                size = np.maximum(size, 1e-300 * _size(held))
             d, scale = d / size, scale + np.log(size[:, 0, 0])
             held = None if held is None else held / size
             self.out["log_g"][:, layer] = _log_mean_square(d) + 2.0 * scale
