@@ -73,6 +73,8 @@ def _cut(profile: Profile) -> str:
     """What switches the branches of a residual network off; empty where their weights have gradients."""
     spec = profile.spec
     silent = np.isneginf(profile.log_dw[1:]) & np.isfinite(profile.log_p[1:])
+    if spec.norm != "batch":  # which takes the biases' gradients off by itself
+        silent |= np.isneginf(profile.log_db[1:])
     if not silent.any():
         return ""
     if spec.alpha == 0.0:
