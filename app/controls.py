@@ -12,9 +12,9 @@ from typing import Any
 
 import streamlit as st
 
-from app import i18n, keys, limits, state, theme, widgets
+from app import i18n, limits, state, theme, widgets
 from app.i18n import mark, spec_error_text, t
-from app.parts import desk
+from app.parts import desk, pictures
 from app.state import Settings
 from app.trail import trail
 from app.widgets import control_of
@@ -81,6 +81,7 @@ def ask(page: str = "") -> None:
         st.session_state[part] = True  # what is wrong must be seen
     st.session_state["question"] = Question(spec, settings, error)
     st.session_state["sidebar_due"] = True
+    pictures.begin()
 
 
 def _hold() -> None:
@@ -152,16 +153,9 @@ def languages() -> None:
     )
 
 
-def foot() -> None:
-    """What every page ends with where the sidebar does not hold it."""
-    if st.session_state.pop("languages_due", None):
-        asked = question()
-        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            languages()
-            if asked.spec is not None:
-                desk.link(asked.spec, asked.settings)
-            keys.sheet()
-        limits.draw()
+def without_sidebar() -> bool:
+    """Whether this page has no sidebar, so that its foot holds the rest; to be asked once a run."""
+    return st.session_state.pop("languages_due", None) is not None
 
 
 def _speak() -> None:

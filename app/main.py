@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = str(Path(__file__).resolve().parent.parent)
 if ROOT not in sys.path:  # `streamlit run` puts only this file's own folder on the path
@@ -11,9 +12,9 @@ if ROOT not in sys.path:  # `streamlit run` puts only this file's own folder on 
 
 import streamlit as st  # noqa: E402
 
-from app import controls, i18n, limits, runner, state, theme  # noqa: E402
+from app import i18n, limits, runner, state, theme  # noqa: E402
 from app.i18n import t  # noqa: E402
-from app.pages import PAGES  # noqa: E402
+from app.pages import PAGES, Page, draw  # noqa: E402
 from app.parts import move  # noqa: E402
 
 
@@ -30,19 +31,26 @@ def main() -> None:
     st.html(theme.STYLE)
     if not limits.set_up_right():
         return
-    first = PAGES[0]
-    pages = {
-        one.address: st.Page(
-            one.run, title=t(one.title), icon=one.icon, url_path=one.address, default=one is first, help=t(one.help)
-        )
-        for one in PAGES
-    }
-    page = st.navigation(list(pages.values()), position="top")
+    pages = {one.address: _made(one) for one in PAGES}
+    by_name = st.Page(_first_by_name, url_path=PAGES[0].address, visibility="hidden")
+    page = st.navigation([*pages.values(), by_name], position="top")
+    if page == by_name:
+        page.run()
     move.arrive(pages)
-    controls.ask(page.url_path)
-    page.run()
-    controls.sidebar()  # unless the page has drawn it already
-    controls.foot()
+    draw(next(one for one in PAGES if pages[one.address] == page))
+
+
+def _made(page: Page) -> Any:
+    """The page for Streamlit, which serves the first one at the bare address."""
+    first = page is PAGES[0]
+    address = "home" if first else page.address
+    return st.Page(page.run, title=t(page.title), icon=page.icon, url_path=address, default=first, help=t(page.help))
+
+
+def _first_by_name() -> None:
+    """The first page under its own name: opened at the bare address, with what the link asks."""
+    asked = {name: st.query_params.get_all(name) for name in st.query_params}
+    st.switch_page(_made(PAGES[0]), query_params=asked)
 
 
 with runner.drawing():

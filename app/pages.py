@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from app import theme
+from app import controls, theme
 from app.i18n import mark
+from app.parts import foot
 from app.views import (
     activations,
     chain,
@@ -27,7 +28,8 @@ class Page:
     """A page: its address, title, icon, the sentence that says what it shows, and what draws it.
 
     The first page is the one that a bare address opens. Every page has the sidebar: ``run`` may draw it itself by
-    ``controls.sidebar()`` once its answer stands; otherwise it is drawn after the page.
+    ``controls.sidebar()`` once its answer stands; otherwise it is drawn after the page. ``script`` writes the code that
+    computes its numbers.
     """
 
     address: str
@@ -35,6 +37,7 @@ class Page:
     icon: str
     help: str
     run: Callable[[], None]
+    script: Callable[[], str] | None = None
 
 
 PAGES = (
@@ -118,3 +121,11 @@ PAGES = (
         learn.page,
     ),
 )
+
+
+def draw(page: Page) -> None:
+    """The whole page: the question is read, the page answers, sidebar and foot are drawn."""
+    controls.ask(page.address)
+    page.run()
+    controls.sidebar()  # unless the page has drawn it already
+    foot.draw(page.address, page.title, page.help, page.script, files=page is not PAGES[0])

@@ -17,7 +17,7 @@ import gradcore as gc
 from gradcore import charts
 from gradcore.equations import equations
 from gradcore.estimates import estimates
-from gradcore.export import html_report, page_script, report
+from gradcore.export import html_report, markup, page_script
 from gradcore.fields import FIELDS
 
 SPEC = gc.Spec(depth=12, width=24, batch_size=4, bias_std=0.1)
@@ -155,7 +155,7 @@ def test_it_says_verdict_question_versions_and_has_every_chart():
 def test_images_on_one_page_do_not_borrow_each_others_clips():
     image = '<clipPath id="clip0"/><g clip-path="url(#clip0)"/><g fill="url(#shade)" data-id="clip0"/>'
     own = '<clipPath id="a-clip0"/><g clip-path="url(#a-clip0)"/><g fill="url(#a-shade)" data-id="clip0"/>'
-    assert report._own_names(image, "a") == own
+    assert markup.own_names(image, "a") == own
 
 
 def test_every_text_is_escaped():
@@ -165,8 +165,8 @@ def test_every_text_is_escaped():
     found = Page(html_report(SPEC, *answers(), t=hostile, language='"><i>'))
     assert not {tag for tag, _ in found.tags} & {"script", "b", "i"}
     assert found.text.count("<script>alert(") > 50
-    assert report._pre("<b>&amp;") == "<pre><code>&lt;b&gt;&amp;amp;</code></pre>"  # code that has such signs is rare
-    assert Page(report._table("t", ["<b>", "&"], [["<i>", "<u>"]])).tables == {"t": [["<b>", "&"], ["<i>", "<u>"]]}
+    assert markup.pre("<b>&amp;") == "<pre><code>&lt;b&gt;&amp;amp;</code></pre>"  # code that has such signs is rare
+    assert Page(markup.table("t", ["<b>", "&"], [["<i>", "<u>"]])).tables == {"t": [["<b>", "&"], ["<i>", "<u>"]]}
 
 
 def test_its_code_runs_and_prints_its_numbers():

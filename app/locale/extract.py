@@ -21,7 +21,12 @@ CATALOGUE = Path(__file__).resolve().parent / "zh_CN" / "LC_MESSAGES" / "app.po"
 SPEAKING = ("app", *(f"gradcore/{name}" for name in ("charts", "equations", "experiments", "guide", "verdict")))
 SPEAKING += ("gradcore/cell_verdict.py", "gradcore/presets.py", "gradcore/phases.py", "gradcore/initializers.py")
 SPEAKING += ("gradcore/pins.py", "gradcore/theory/critical_line.py")
-SPEAKING += ("gradcore/export/report.py", "gradcore/export/images.py")
+SPEAKING += (
+    "gradcore/export/report.py",
+    "gradcore/export/markup.py",
+    "gradcore/export/page.py",
+    "gradcore/export/images.py",
+)
 SILENT = ("app/locale/", "gradcore/experiments/remedy_code.py")  # they hold code
 FIELD_TABLES = ("gradcore/experiments/train_spec.py", "gradcore/experiments/long_range.py")  # fields that no page shows
 NOTES = "gradcore/theory/notes.py"

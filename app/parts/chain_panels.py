@@ -11,6 +11,7 @@ import streamlit as st
 
 from app import theme
 from app.i18n import language, mark, t
+from app.parts import pictures
 from app.parts.chain_controls import STAYS, key_of
 from app.widgets import KEPT
 from gradcore.charts import chain as charts
@@ -76,8 +77,8 @@ def draw(question: ChainQuestion, chain: Chain) -> None:
     panel.draw(question, chain)
 
 
-def _chart(drawn: dict[str, Any], words: str) -> None:
-    st.vega_lite_chart(None, drawn, width="stretch", height=PANEL_HEIGHT, alt=words)
+def _chart(document: dict[str, Any], words: str) -> None:
+    pictures.chart(st, "panel", document, words, height=PANEL_HEIGHT)
 
 
 @st.cache_data(max_entries=128, show_spinner=False, hash_funcs=HASH)

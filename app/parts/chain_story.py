@@ -9,7 +9,7 @@ import streamlit as st
 
 from app import theme
 from app.i18n import language, mark, t
-from app.parts import chain_controls
+from app.parts import chain_controls, pictures
 from app.parts.verdict_box import Look
 from gradcore.charts import chain as charts
 from gradcore.charts.chain_words import describe_factors, headline, kind_of, why
@@ -103,8 +103,8 @@ def equation(chain: Chain) -> None:
 
 def factors(chain: Chain) -> None:
     """The factors as bars."""
-    drawn, words = _factors(chain, language())
-    st.vega_lite_chart(None, drawn, width="stretch", height=theme.CHART_HEIGHT, alt=words)
+    document, words = _factors(chain, language())
+    pictures.chart(st, "factors", document, words, height=theme.CHART_HEIGHT)
 
 
 @st.cache_data(max_entries=128, show_spinner=False, hash_funcs={Chain: repr})

@@ -11,6 +11,7 @@ import gradcore as gc
 from app import theme
 from app.i18n import language, mark, t, unsupported_text
 from app.parts import gates_measuring as measuring
+from app.parts import pictures
 from app.parts.verdict_box import LOOKS
 from app.parts.words import estimate_text
 from gradcore.cell_spec import CellSpec
@@ -177,10 +178,10 @@ def _charts(
 def draw_charts(question: GatesQuestion, profile: CellProfile, measured: CellMeasurement | None) -> None:
     """The gradient back to each step, and the gates."""
     networks = () if measured is None else measured.networks
-    drawn = _charts((question.spec.to_query(), question.seed, networks, language()), profile, measured)
+    made = _charts((question.spec.to_query(), question.seed, networks, language()), profile, measured)
     words = (profile.verdict.text(t), charts.describe_gates(profile, t))
-    for place, chart, text in zip(st.columns(2), drawn, words, strict=True):
-        place.vega_lite_chart(None, chart, width="stretch", height=theme.CHART_HEIGHT, alt=text)
+    for place, code, document, text in zip(st.columns(2), ("gradient", "gates"), made, words, strict=True):
+        pictures.chart(place, code, document, text, height=theme.CHART_HEIGHT)
 
 
 def refusal(error: SpecError | UnsupportedError) -> str:

@@ -16,7 +16,7 @@ import streamlit as st
 
 from app import limits, runner, theme
 from app.i18n import t
-from app.parts import gates_controls, gates_measuring
+from app.parts import gates_controls, gates_measuring, pictures
 from app.parts.gates_answer import refusal
 from gradcore.charts import gates as charts
 from gradcore.errors import SpecError, UnsupportedError
@@ -199,10 +199,10 @@ def _show(shown: Any, mine: Training) -> None:
         if not records:
             return
         words = charts.describe_training(mine.records, t) or t("No loss that is a number.")
-        made = (charts.loss_chart, charts.factor_chart, charts.reach_chart)
-        for place, make in zip(st.columns(3), made, strict=True):
-            drawn = make(records, height=CHART_HEIGHT, t=t).to_dict(validate=False)
-            place.vega_lite_chart(None, drawn, width="stretch", height=CHART_HEIGHT, alt=words)
+        made = {"loss": charts.loss_chart, "factor": charts.factor_chart, "reach": charts.reach_chart}
+        for place, (code, make) in zip(st.columns(3), made.items(), strict=True):
+            document = make(records, height=CHART_HEIGHT, t=t).to_dict(validate=False)
+            pictures.chart(place, f"training-{code}", document, words, height=CHART_HEIGHT)
         st.caption(words)
         for record in records:
             if record.stopped is not None:

@@ -11,6 +11,7 @@ import streamlit as st
 import gradcore as gc
 from app import limits, runner, theme
 from app.i18n import language, t, unsupported_text
+from app.parts import pictures
 from app.parts.words import network_text
 from gradcore import charts
 from gradcore.codec import to_query
@@ -35,11 +36,11 @@ def draw(spec: Spec, seed: int) -> None:
             return
         runner.start_torch()
     try:
-        drawn, words = _drawn((*_key(spec), language()), seed, spec)
+        document, words = _drawn((*_key(spec), language()), seed, spec)
     except GradcoreError as error:
         st.caption(unsupported_text(error) if isinstance(error, gc.UnsupportedError) else str(error))
         return
-    st.vega_lite_chart(None, drawn, width="stretch", height=theme.CHART_HEIGHT, alt=words)
+    pictures.chart(st, "jacobian", document, words, height=theme.CHART_HEIGHT)
     st.caption(words)
 
 

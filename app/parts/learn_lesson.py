@@ -9,7 +9,7 @@ import streamlit as st
 
 from app import keys, theme
 from app.i18n import language, t
-from app.parts import learn_controls, learn_load
+from app.parts import learn_controls, learn_load, pictures
 from gradcore.charts import lessons as charts
 from gradcore.experiments.learn import LESSONS, LearnQuestion, Taught, place, teach
 
@@ -81,9 +81,9 @@ def _chart(question: LearnQuestion, code: str) -> dict[str, Any]:
 
 def figure(question: LearnQuestion, found: Taught) -> None:
     """Predicted lines and measured points."""
-    drawn = _chart(own(question), language())
+    document = _chart(own(question), language())
     words = charts.describe(found.figure, t)
-    st.vega_lite_chart(None, drawn, width="stretch", height=theme.CHART_HEIGHT, alt=words)
+    pictures.chart(st, question.lesson, document, words, height=theme.CHART_HEIGHT)
 
 
 def error(found: Taught) -> None:

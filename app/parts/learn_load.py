@@ -12,6 +12,7 @@ import streamlit as st
 
 from app import controls, keys, state, theme
 from app.i18n import t
+from app.parts import move
 from gradcore.codec import from_query
 from gradcore.experiments.learn import Case
 from gradcore.spec import Spec
@@ -51,7 +52,7 @@ def query_of(case: Case) -> state.Query:
 
 def button(case: Case, primary: bool = True) -> None:
     """Open the case on its page; the main one of a lesson says what it is in its help."""
-    pressed = st.button(
+    st.button(
         t("Load this into {page}", page=_name(case)) if primary else case.title.text(t),
         key=f"load_{case.title.message_id}",
         icon=theme.ICONS["load"],
@@ -59,9 +60,9 @@ def button(case: Case, primary: bool = True) -> None:
         shortcut=keys.letter("load") if primary else None,
         width="stretch" if primary else "content",
         help=case.title.text(t) if primary else None,
+        on_click=_open,
+        args=(case,),
     )
-    if pressed:
-        open_case(case)
 
 
 def _name(case: Case) -> str:
@@ -69,11 +70,6 @@ def _name(case: Case) -> str:
     return t(page.title) if page is not None else case.address
 
 
-def open_case(case: Case) -> None:
-    """Go to the page of the case."""
-    from app.pages import PAGES
-
-    page = page_of(case)
-    assert page is not None
-    target = st.Page(page.run, title=t(page.title), url_path=page.address, default=page is PAGES[0])
-    st.switch_page(target, query_params=query_of(case))
+def _open(case: Case) -> None:
+    """Callback: go to the page of the case."""
+    move.ask(case.address, query_of(case))

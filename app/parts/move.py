@@ -21,7 +21,11 @@ def go(address: str, settings: Mapping[str, Any] | None = None, spec: Spec | Non
     """Callback: open the page of this address, with these settings changed and all others as they are, and on this
     network, or the sidebar's."""
     held = controls.question()
-    query = state.write_query(spec or held.spec or Spec(), replace(held.settings, **(settings or {})))
+    ask(address, state.write_query(spec or held.spec or Spec(), replace(held.settings, **(settings or {}))))
+
+
+def ask(address: str, query: state.Query) -> None:
+    """Callback: open the page of this address with these link parameters."""
     st.session_state[KEY] = (address, query)
 
 

@@ -10,7 +10,7 @@ import streamlit as st
 import gradcore as gc
 from app import controls, runner, theme
 from app.i18n import language, spec_error_text, t, unsupported_text
-from app.parts import figures
+from app.parts import figures, pictures
 from app.parts.place import Place
 from app.parts.words import network_text
 from gradcore import charts
@@ -142,18 +142,17 @@ def draw(said: list[Place], place: Place, below: Place, found: PhaseMap, moment:
     """Headline, sentence, map and caption."""
     st.session_state["phase_map"] = found
     key = (tuple(to_query(found.spec).items()), found.x, found.y, found.of, found.values.shape, moment, language())
-    drawn, words = _drawn(key, found, moment)
+    document, words = _drawn(key, found, moment)
     _say(said, found, words)
-    place.draw(
-        "vega_lite_chart",
-        None,
-        drawn,
-        width="stretch",
+    pictures.chart(
+        place,
+        "map",
+        document,
+        words["alt"],
         height=MAP_HEIGHT,
         key=KEY,
         on_select=_load,
         selection_mode=charts.SELECTION,
-        alt=words["alt"],
     )
     below.draw("caption", words["critical"] + _refusals(found))
 

@@ -10,6 +10,7 @@ import streamlit as st
 
 from app import controls, theme
 from app.i18n import language, mark, spec_error_text, t, unsupported_text
+from app.parts import pictures
 from app.parts.place import Place
 from app.parts.verdict_box import Look
 from gradcore.charts import activation as charts
@@ -190,15 +191,15 @@ def _bias(spec: Spec) -> float:
 def draw_charts(left: Place, right: Place, found: Answer, moment: str) -> None:
     """The function with its slope, and the map."""
     spec = found.spec
-    drawn = _function(spec.activation, spec.negative_slope, language())
+    document = _function(spec.activation, spec.negative_slope, language())
     words = charts.describe_function(spec.activation, spec.negative_slope, t)
-    left.draw("vega_lite_chart", None, drawn, width="stretch", height=theme.CHART_HEIGHT, alt=words)
+    pictures.chart(left, "function", document, words, height=theme.CHART_HEIGHT)
     if found.plain is None:
         right.draw("caption", t("There is no map to draw: see Explore for what these weights do, layer by layer."))
         return
-    drawn = _map(found.plain, found.log_q, spec.depth, moment, language())
+    document = _map(found.plain, found.log_q, spec.depth, moment, language())
     words = charts.describe_map(found.plain, found.log_q, t)
-    right.draw("vega_lite_chart", None, drawn, width="stretch", height=theme.CHART_HEIGHT, alt=words)
+    pictures.chart(right, "variance-map", document, words, height=theme.CHART_HEIGHT)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)

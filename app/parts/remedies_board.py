@@ -9,7 +9,7 @@ import streamlit as st
 
 from app import runner
 from app.i18n import language, said_text, spec_error_text, t, unsupported_text
-from app.parts import remedies_controls
+from app.parts import pictures, remedies_controls
 from app.parts import remedies_measuring as measuring
 from app.parts.remedies_controls import STAYS, key_of
 from app.parts.verdict_box import LOOKS, UNKNOWN
@@ -124,8 +124,9 @@ def draw_charts(shown: Board, measured: dict[str, Measurement], settings: Settin
     """The gradient above, the signal below it."""
     names = tuple((entry.code, _key(entry.spec)) for entry in shown.shown if entry.spec is not None)
     there = tuple((code, one.networks, one.seed, one.dtype, one.sampler) for code, one in measured.items())
-    for drawn, words in _charts((names, there, language()), settings.moment, shown, measured):
-        st.vega_lite_chart(None, drawn, width="stretch", height=CHART_HEIGHT, alt=words)
+    made = _charts((names, there, language()), settings.moment, shown, measured)
+    for side, (document, words) in zip(charts.SIDES, made, strict=True):
+        pictures.chart(st, side, document, words, height=CHART_HEIGHT)
     st.caption(
         t(
             "Lines: predicted. Points: mean over measured networks, with their range. Shaded: usable, within a factor "

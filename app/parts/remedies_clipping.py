@@ -10,7 +10,7 @@ import streamlit as st
 
 from app import theme
 from app.i18n import language, mark, t
-from app.parts import remedies_controls, remedies_training
+from app.parts import pictures, remedies_controls, remedies_training
 from app.parts.place import Place
 from app.parts.remedies_controls import STAYS, key_of
 from gradcore.charts import clipping as charts
@@ -26,6 +26,7 @@ from gradcore.experiments.training import Run
 from gradcore.words import number_text
 
 SLIDER, PICK = "remedies_limit_slider", "remedies_limit_pick"
+CHARTS = ("norms", "layers", "step", "loss")  # in the order in which they are made
 ORIGINS = {
     "quantile": mark("{parameter}% of the norms lie below: {limit}"),
     "common": mark("common: {limit}"),
@@ -200,16 +201,10 @@ def _charts(
 def draw(question: RemediesQuestion, plain: Run, clipped: Run | None, first: ClippedGradient, limit: float) -> None:
     """The four charts, and what clipping does and does not."""
     key = (question.clip, repr(plain.spec), str(plain.data["digest"]), clipped is not None, language())
-    for places, pair in zip(
-        (st.columns(2), st.columns(2)), _pairs(_charts(key, limit, plain, clipped, first)), strict=True
-    ):
-        for place, (chart, words) in zip(places, pair, strict=True):
-            with place:
-                Place().draw("vega_lite_chart", None, chart, width="stretch", height=theme.CHART_HEIGHT, alt=words)
+    places = (*st.columns(2), *st.columns(2))
+    for place, code, (chart, words) in zip(places, CHARTS, _charts(key, limit, plain, clipped, first), strict=True):
+        with place:
+            pictures.chart(Place(), code, chart, words, height=theme.CHART_HEIGHT)
     remedy = REMEDIES["clip_value" if question.clip == "value" else "clip_norm"]
     st.caption(t("**Does.** {text}", text=remedy.does.text(t)))
     st.caption(t("**Does not.** {text}", text=remedy.does_not.text(t)))
-
-
-def _pairs(found: list[Any]) -> list[list[Any]]:
-    return [found[:2], found[2:]]

@@ -9,6 +9,7 @@ import streamlit as st
 
 from app import theme
 from app.i18n import language, mark, t
+from app.parts import pictures
 from app.parts.place import Place
 from gradcore.charts import clipping as charts
 from gradcore.charts.ends import ends_text
@@ -134,9 +135,9 @@ def draw(question: RemediesQuestion, data: Dataset, runs: list[Run], expected: P
         t("the penalty alone, predicted"): np.linalg.norm(alone, axis=1),
     }
     drawn = _charts((repr(spec), data.digest, language()), shares, expected, norms)
-    for place, (chart, words) in zip(st.columns(2), drawn, strict=True):
+    for place, code, (chart, words) in zip(st.columns(2), ("shares", "norms"), drawn, strict=True):
         with place:
-            Place().draw("vega_lite_chart", None, chart, width="stretch", height=theme.CHART_HEIGHT, alt=words)
+            pictures.chart(Place(), code, chart, words, height=theme.CHART_HEIGHT)
     if question.penalty in REMEDIES:
         does, does_not = (one.text(t) for one in (REMEDIES[question.penalty].does, REMEDIES[question.penalty].does_not))
     else:

@@ -9,7 +9,7 @@ import streamlit as st
 
 from app import controls, limits, runner, theme
 from app.i18n import language, mark, spec_error_text, t, unsupported_text
-from app.parts import lines
+from app.parts import lines, pictures
 from app.parts.place import Place
 from app.parts.verdict_box import LOOKS, UNKNOWN, Answer, missing_text
 from app.parts.words import network_text
@@ -98,8 +98,8 @@ def formula_text(row: Scheme) -> str:
 
 def draw_factors(place: Place, spec: Spec, own_gain: bool, moment: str) -> None:
     """The chart of all factors."""
-    drawn, words = _factors(tuple(to_query(spec).items()), own_gain, moment, language(), spec)
-    place.draw("vega_lite_chart", None, drawn, width="stretch", alt=words)
+    document, words = _factors(tuple(to_query(spec).items()), own_gain, moment, language(), spec)
+    pictures.chart(place, "factors", document, words)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
@@ -248,9 +248,9 @@ def weights(row: Scheme, seed: int) -> None:
     except GradcoreError as error:
         words.draw("caption", _refusal_text(error))
         return
-    drawn = charts.weight_chart(row, sample.edges, sample.counts, theme.CHART_HEIGHT, t).to_dict(validate=False)
+    document = charts.weight_chart(row, sample.edges, sample.counts, theme.CHART_HEIGHT, t).to_dict(validate=False)
     said = weights_text(row, sample, seed)
-    chart.draw("vega_lite_chart", None, drawn, width="stretch", height=theme.CHART_HEIGHT, alt=said)
+    pictures.chart(chart, "weights", document, said, height=theme.CHART_HEIGHT)
     words.draw("caption", said)
 
 

@@ -12,6 +12,7 @@ import streamlit as st
 
 from app import theme
 from app.i18n import captured, language, mark, t, unsupported_text
+from app.parts import open_record, pictures
 from app.parts.verdict_box import Answer
 from app.state import Settings
 from gradcore import charts
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from gradcore.measurement import Measurement
 
 PALETTE_LABELS = {"light": mark("Light images"), "dark": mark("Dark images")}
-RECORD = "record.json"
 WIDTH = 380  # px: two buttons side by side, where the window has room for them
 PALETTE = "takeaway_palette"
 IMAGES = {"png": "image/png", "svg": "image/svg+xml"}
@@ -41,14 +41,40 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class File:
-    """One kind of file: its label, how its name ends, its media type, what makes it, and what it is good for."""
+class Look:
+    """One kind of file: its label, how its name ends, its media type, and what it is good for."""
 
     label: str
     ending: str
     mime: str
-    make: Callable[[Shown], str]
     help: str
+
+
+REPORT = Look(mark("Report (HTML)"), "report.html", "text/html", mark("One file with all of this; opens offline."))
+TABLE = Look(
+    mark("Table (CSV)"),
+    "layers.csv",
+    "text/csv",
+    mark("A row per layer and quantity, predicted and measured; units in the header."),
+)
+RECORD = Look(
+    mark("Record (JSON)"),
+    "record.json",
+    "application/json",
+    mark("Question, numbers, versions and seed. It opens here again; gradcore.export.opened loads it in Python."),
+)
+SCRIPT = Look(
+    mark("Script (Python)"),
+    "page.py",
+    "text/x-python",
+    mark("Prints every number of this page again, from the library alone."),
+)
+NETWORK = Look(
+    mark("Network (PyTorch)"),
+    "network.py",
+    "text/x-python",
+    mark("This network and its initialization in plain PyTorch, without gradcore."),
+)
 
 
 # --- what is in them ------------------------------------------------------------------------------------------
@@ -107,42 +133,20 @@ def image(code: str, kind: str, palette: str, shown: Shown) -> str | bytes:
         height=theme.CHART_HEIGHT,
         t=t,
     )
+    return dressed_image(kind, drawn, images.caption(shown.found.spec, shown.measured), palette)
+
+
+def dressed_image(kind: str, drawn: Any, words: str, palette: str) -> str | bytes:
+    """A chart as an image of this kind, with these words under its title."""
     make: Callable[..., str | bytes] = images.png if kind == "png" else images.svg
-    return make(drawn, images.caption(shown.found.spec, shown.measured), palette)
+    return make(drawn, words, palette)
 
 
-REPORT = File(
-    mark("Report (HTML)"), "report.html", "text/html", _report, mark("One file with all of this; opens offline.")
-)
-FILES = (
-    File(
-        mark("Table (CSV)"),
-        "layers.csv",
-        "text/csv",
-        lambda shown: tidy_csv(_record(shown)),
-        mark("A row per layer and quantity, predicted and measured; units in the header."),
-    ),
-    File(
-        mark("Record (JSON)"),
-        RECORD,
-        "application/json",
-        lambda shown: _record(shown).to_json(),
-        mark("Spec, prediction, every measured network, versions and seed; gradcore.export.Record loads it back."),
-    ),
-    File(
-        mark("Script (Python)"),
-        "page.py",
-        "text/x-python",
-        _script,
-        mark("Prints every number of this page again, from the library alone."),
-    ),
-    File(
-        mark("Network (PyTorch)"),
-        "network.py",
-        "text/x-python",
-        _network,
-        mark("This network and its initialization in plain PyTorch, without gradcore."),
-    ),
+MAKE: tuple[tuple[Look, Callable[[Shown], str]], ...] = (
+    (TABLE, lambda shown: tidy_csv(_record(shown))),
+    (RECORD, lambda shown: _record(shown).to_json()),
+    (SCRIPT, _script),
+    (NETWORK, _network),
 )
 
 
@@ -178,25 +182,27 @@ def draw(room: Any, shown: Shown) -> None:
         if not drawable:
             st.caption(t("No numbers yet: the files hold the question alone."))
         elif able:
-            _button(REPORT, shown)
+            _button(REPORT, _report, shown)
         with st.grid(2, min_column_width=theme.METRIC_MIN_WIDTH):
-            for file in FILES:
-                _button(file, shown)
+            for look, make in MAKE:
+                _button(look, make, shown)
         if drawable and able:
             _images(shown)
         elif drawable:
             st.caption(t("Images and the report need one more package: {install}", install=images.INSTALL))
+        open_record.draw()
 
 
-def _button(file: File, shown: Shown) -> None:
+def _button(look: Look, make: Callable[[Shown], str], shown: Shown) -> None:
     spec = shown.found.spec
-    large = file.ending == RECORD and not fits(spec.depth, shown.settings.networks)
-    words = t("Too many numbers for one record: measure fewer networks.") if large else t(file.help)
-    _download(t(file.label), file.ending, file.mime, partial(file.make, shown), spec, help=words, disabled=large)
+    large = look is RECORD and not fits(spec.depth, shown.settings.networks)
+    words = t("Too many numbers for one record: measure fewer networks.") if large else t(look.help)
+    _download(t(look.label), look.ending, look.mime, partial(make, shown), spec, help=words, disabled=large)
 
 
-def _images(shown: Shown) -> None:
-    palette = st.segmented_control(
+def palette() -> str:
+    """The choice of the images' colours: "light" or "dark"."""
+    chosen = st.segmented_control(
         t("Colours of the images"),
         options=list(PALETTE_LABELS),
         format_func=lambda code: t(PALETTE_LABELS[code]),
@@ -205,7 +211,11 @@ def _images(shown: Shown) -> None:
         required=True,
         label_visibility="collapsed",
     )
-    chosen = palette if palette in PALETTE_LABELS else "light"
+    return chosen if chosen in PALETTE_LABELS else "light"
+
+
+def _images(shown: Shown) -> None:
+    chosen = palette()
     mood = "-dark" if chosen == "dark" else ""
     with st.grid(2, min_column_width=theme.METRIC_MIN_WIDTH):
         for code in charts.PANELS:
@@ -213,6 +223,12 @@ def _images(shown: Shown) -> None:
                 ending = f"{code}{mood}.{kind}"
                 label = t("{chart} ({kind})", chart=t(SHORT[code]), kind=kind.upper())
                 _download(label, ending, mime, partial(image, code, kind, chosen, shown), shown.found.spec)
+        for drawing in pictures.here():  # what else a tab shows
+            words = images.caption(shown.found.spec, shown.measured)
+            for kind, mime in IMAGES.items():
+                label = t("{chart} ({kind})", chart=drawing.title, kind=kind.upper())
+                make = partial(dressed_image, kind, drawing.document, words, chosen)
+                _download(label, f"{drawing.code}{mood}.{kind}", mime, make, shown.found.spec)
 
 
 def _download(label: str, ending: str, mime: str, make: Callable[[], Any], spec: Spec, **look: Any) -> None:

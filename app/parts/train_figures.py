@@ -10,7 +10,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from app import theme
 from app.i18n import mark, t
-from app.parts import train_state
+from app.parts import pictures, train_state
 from app.parts.train_controls import STAYS
 from app.parts.train_state import Situation, key_of
 from gradcore.charts import training as charts
@@ -60,11 +60,11 @@ def draw(figures: Figures, shown: Situation, first: FirstStep | None) -> None:
     size: dict[str, Any] = {"depth": shown.spec.network.depth, "steps": steps, "t": t}
     words = describe(shown.plain, first).text(t)
     speeds = charts.layer_chart(charts.SPEEDS, drawn, first=first, height=theme.CHART_HEIGHT, **size)
-    _put(figures.speeds, speeds, theme.CHART_HEIGHT, words)
+    _put(figures.speeds, "speeds", speeds, theme.CHART_HEIGHT, words)
     for name, place in (("loss", figures.loss), ("accuracy", figures.accuracy)):
         chart = charts.scalar_chart(name, drawn, steps=steps, height=SCALAR_HEIGHT, t=t)
         lines = {one.name: one.run.series(name) for one in drawn}
-        _put(place, chart, SCALAR_HEIGHT, ends_text(t(charts.SCALARS[name][0]), lines, t))
+        _put(place, name, chart, SCALAR_HEIGHT, ends_text(t(charts.SCALARS[name][0]), lines, t))
     view = shown.question.view
     if view in charts.QUANTITIES:
         said = _said_of(view, shown)
@@ -72,7 +72,7 @@ def draw(figures: Figures, shown: Situation, first: FirstStep | None) -> None:
         chart = charts.layer_chart(charts.QUANTITIES[view], drawn, height=height, **size)
         with figures.panel.container(gap="xxsmall"):
             words = charts.describe_layers(charts.QUANTITIES[view], drawn, depth=shown.spec.network.depth, t=t)
-            _put(st.empty(), chart, height, f"{words} {said}".strip())
+            _put(st.empty(), view, chart, height, f"{words} {said}".strip())
             if said:
                 st.caption(said)
     elif view == "neurons":
@@ -90,8 +90,8 @@ def _said_of(view: str, shown: Situation) -> str:
     return found.text(t)
 
 
-def _put(place: DeltaGenerator, chart: Any, height: int, words: str) -> None:
-    place.vega_lite_chart(None, chart.to_dict(validate=False), width="stretch", height=height, alt=words)
+def _put(place: DeltaGenerator, code: str, chart: Any, height: int, words: str) -> None:
+    pictures.chart(place, code, chart.to_dict(validate=False), words, height=height)
 
 
 def _neurons(place: DeltaGenerator, shown: Situation) -> None:
@@ -100,7 +100,7 @@ def _neurons(place: DeltaGenerator, shown: Situation) -> None:
         place.caption(t("Press Start: the bars are those of the first step."))
         return
     chart = charts.neuron_chart(run, height=PANEL_HEIGHT, t=t)
-    _put(place, chart, PANEL_HEIGHT, t("dC/db of every neuron of the first two layers, at the first step."))
+    _put(place, "neurons", chart, PANEL_HEIGHT, t("dC/db of every neuron of the first two layers, at the first step."))
 
 
 def switch() -> None:

@@ -11,7 +11,7 @@ import streamlit as st
 from app import controls, runner, theme
 from app.i18n import language, mark, t
 from app.parts import compare_measuring as measuring
-from app.parts import compare_pins, compare_table, figures, notices
+from app.parts import compare_pins, compare_table, figures, notices, pictures
 from app.parts.place import Place
 from app.parts.verdict_box import Answer, answer, missing_text
 from app.parts.words import network_text
@@ -56,8 +56,9 @@ class Shown:
         laws = tuple(None if one.profile is None else one.profile.at_hand.source for one in self.found)
         view = (self.settings.moment, self.settings.statistic, self.settings.compare_x, self.settings.dtype)
         key = (tuple(to_compact(one.spec) for one in self.pins), there, laws, view, language())
-        for place, (drawn, words) in zip(self.drawings, _drawn(key, curves, self.settings), strict=True):
-            place.draw("vega_lite_chart", None, drawn, width="stretch", height=theme.CHART_HEIGHT, alt=words)
+        sides = zip(SIDES, self.drawings, _drawn(key, curves, self.settings), strict=True)
+        for code, place, (document, words) in sides:
+            pictures.chart(place, code, document, words, height=theme.CHART_HEIGHT)
         said = " · ".join(compare_words.happenings(curves, self.settings.dtype, t))
         parts = [
             t("Lines: predicted."),

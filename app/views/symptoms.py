@@ -8,7 +8,7 @@ import streamlit as st
 
 from app import controls, theme
 from app.i18n import t
-from app.parts import notices, symptoms_list, symptoms_source
+from app.parts import notices, pictures, symptoms_list, symptoms_source
 from app.parts.symptoms_source import Source
 from gradcore.charts import record as charts
 from gradcore.experiments.symptom_report import Entry, report
@@ -44,14 +44,14 @@ def _charts(source: Source, entries: tuple[Entry, ...]) -> None:
     known = charts.known_quantities(log)
     left, right = st.columns(2, gap="medium")
     with left:
-        _put(charts.loss_chart(log, found, height=HEIGHT, t=t), HEIGHT, words)
+        _put("loss", charts.loss_chart(log, found, height=HEIGHT, t=t), HEIGHT, words)
     with right:
         if not known:
             st.caption(t("The record has no norms of its layers: add columns grad_1, grad_2, … to see them."))
             return
         _choose_look(source, charts.first_look(log, found))
         name = st.session_state[LOOK_KEY]
-        _put(charts.record_chart(name, log, found, height=HEIGHT, t=t), HEIGHT, words)
+        _put(name, charts.record_chart(name, log, found, height=HEIGHT, t=t), HEIGHT, words)
         if len(known) > 1:
             st.selectbox(
                 t("Look at"),
@@ -71,5 +71,5 @@ def _choose_look(source: Source, best: str) -> None:
         st.session_state[LOOK_KEY] = best
 
 
-def _put(chart: Any, height: int, words: str) -> None:
-    st.vega_lite_chart(None, chart.to_dict(validate=False), width="stretch", height=height, alt=words)
+def _put(code: str, chart: Any, height: int, words: str) -> None:
+    pictures.chart(st, code, chart.to_dict(validate=False), words, height=height)

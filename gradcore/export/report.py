@@ -1,13 +1,11 @@
 """One HTML file that says all of a question and its answers: no script, no server, nothing fetched.
 
 Numbers come from the library, charts from ``gradcore.charts`` (as SVG, written into the page), texts pass through a
-translator. Everything that is not markup of this file is escaped, and a content policy forbids loading anything.
+translator, markup is that of ``gradcore.export.markup``.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -16,9 +14,9 @@ from gradcore.codec import changed_fields, to_query
 from gradcore.compare import compare
 from gradcore.errors import UnsupportedError
 from gradcore.estimates import Estimate, estimates
-from gradcore.export.images import caption, svg
+from gradcore.export.images import caption
+from gradcore.export.markup import document, figure, heading, made, paragraphs, pre, table
 from gradcore.export.pytorch import torch_code
-from gradcore.export.record import versions
 from gradcore.export.scripts import page_script
 from gradcore.fields import FIELDS
 from gradcore.verdict import diagnose
@@ -31,21 +29,6 @@ if TYPE_CHECKING:
 
 DIGITS = 6
 SIZES = {"rms": "RMS", "mean_square": "mean square"}
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-STYLE = """
-:root { color-scheme: light; }
-body { font: 15px/1.5 system-ui, sans-serif; color: #10141B; background: #FFFFFF; max-width: 60rem; margin: 2rem auto;
-  padding: 0 1rem; }
-h1 { font-size: 1.5rem; line-height: 1.3; } h2 { font-size: 1.15rem; margin-top: 2rem; }
-.soft, figcaption { color: #4B5361; font-size: 0.9rem; }
-figure { margin: 1rem 0; } figure svg { max-width: 100%; height: auto; }
-table { border-collapse: collapse; } th, td { border: 1px solid #CBD2DC; padding: 0.2rem 0.6rem; text-align: right; }
-th { background: #F3F5F8; } th:first-child, td:first-child { text-align: left; }
-#spec td { text-align: left; }
-.scroll { overflow: auto; max-height: 40rem; }
-@media print { .scroll { overflow: visible; max-height: none; } }
-pre { background: #F3F5F8; padding: 0.8rem; overflow: auto; }
-"""
 
 
 def html_report(
@@ -76,42 +59,9 @@ def html_report(
         *(_layers(profile, measured, moment, statistic, t) if answers else []),
         *_rests(profile, t),
         *_code(spec, profile, measured, moment, statistic, seed, t),
-        *_made(t),
+        made(t),
     ]
-    head = (
-        f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-        f'<meta name="viewport" content="width=device-width"><title>{escape(title)}</title><style>{STYLE}</style>'
-    )
-    body = "\n".join(parts)
-    return f'<!DOCTYPE html>\n<html lang="{escape(language)}"><head>{head}</head><body>\n{body}\n</body></html>\n'
-
-
-# --- markup ---------------------------------------------------------------------------------------------------
-
-
-def _heading(text: str) -> str:
-    return f"<h2>{escape(text)}</h2>"
-
-
-def _paragraphs(texts: Iterable[str]) -> list[str]:
-    return [f"<p>{escape(text)}</p>" for text in texts]
-
-
-def _table(name: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table whose first column names the row."""
-    head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in header)
-    lines = (
-        f'<tr><th scope="row">{escape(first)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in rest)}</tr>'
-        for first, *rest in rows
-    )
-    body = "\n".join(lines)
-    return (
-        f'<div class="scroll"><table id="{name}"><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table></div>'
-    )
-
-
-def _pre(code: str) -> str:
-    return f"<pre><code>{escape(code)}</code></pre>"
+    return document(title, language, parts)
 
 
 # --- what it says ---------------------------------------------------------------------------------------------
@@ -122,14 +72,14 @@ def _verdict(profile: Profile | None, measured: Measurement | None, t: Translate
     if answer is None:
         return [f"<h1>{escape(t('Neither predicted nor measured'))}</h1>"]
     verdict = diagnose(answer)
-    parts = [f"<h1>{escape(verdict.text(t))}</h1>", *_paragraphs(detail.text(t) for detail in verdict.details)]
+    parts = [f"<h1>{escape(verdict.text(t))}</h1>", *paragraphs(detail.text(t) for detail in verdict.details)]
     if profile is None:
-        return [*parts, *_paragraphs([t("Measured: theory has no prediction for this network.")])]
+        return [*parts, *paragraphs([t("Measured: theory has no prediction for this network.")])]
     if measured is not None:
-        parts += _paragraphs([t("Measured: {sentence}", sentence=diagnose(measured).text(t))])
-        parts += _paragraphs(_agreement(profile, measured, t))
+        parts += paragraphs([t("Measured: {sentence}", sentence=diagnose(measured).text(t))])
+        parts += paragraphs(_agreement(profile, measured, t))
     fixes = [f"<li>{escape(fix.message.text(t))}. {escape(fix.cost.text(t))}</li>" for fix in verdict.fixes]
-    return [*parts, *([_heading(t("What mends it")), f"<ul>{''.join(fixes)}</ul>"] if fixes else [])]
+    return [*parts, *([heading(t("What mends it")), f"<ul>{''.join(fixes)}</ul>"] if fixes else [])]
 
 
 def _agreement(profile: Profile, measured: Measurement, t: Translate) -> list[str]:
@@ -160,7 +110,7 @@ def _numbers(profile: Profile | None, measured: Measurement | None, statistic: s
     ]
     which = t("median") if statistic == "median" else t("mean")
     header = [t("Number"), t("predicted"), t("measured, {which} over networks", which=which)]
-    return [_heading(t("In numbers")), _table("numbers", header, rows)]
+    return [heading(t("In numbers")), table("numbers", header, rows)]
 
 
 def _charts(
@@ -169,17 +119,9 @@ def _charts(
     parts = []
     for code in charts.PANELS:
         drawn = charts.chart(code, profile, measured, moment=moment, statistic=statistic, t=t)
-        words = escape(charts.describe(code, profile, measured, t))
-        image = _own_names(svg(drawn, caption(spec, measured)), code)
-        image = image.replace("<svg ", f'<svg role="img" aria-label="{words}" ', 1)
-        parts.append(f'<figure id="{code}">{image}<figcaption>{words}</figcaption></figure>')
-    return [_heading(t("Layer by layer")), *parts]
-
-
-def _own_names(image: str, name: str) -> str:
-    """The ids of an image made its own: several on one page have the same."""
-    image = re.sub(r'(?<![\w-])id="([^"]+)"', rf'id="{name}-\1"', image)
-    return re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", image)
+        words = charts.describe(code, profile, measured, t)
+        parts.append(figure(code, drawn, caption(spec, measured), words))
+    return [heading(t("Layer by layer")), *parts]
 
 
 def _question(spec: Spec, t: Translate) -> list[str]:
@@ -189,8 +131,8 @@ def _question(spec: Spec, t: Translate) -> list[str]:
         for name, field in FIELDS.items()
     )
     query = "&".join(f"{name}={value}" for name, value in to_query(spec).items())
-    parts = [_heading(t("The question")), _table("spec", [t("field"), t("value"), "", t("meaning")], rows)]
-    return [*parts, *_paragraphs([t("The explorer opens it at ?{query}", query=query)])] if query else parts
+    parts = [heading(t("The question")), table("spec", [t("field"), t("value"), "", t("meaning")], rows)]
+    return [*parts, *paragraphs([t("The explorer opens it at ?{query}", query=query)])] if query else parts
 
 
 def _layers(
@@ -209,9 +151,9 @@ def _layers(
         "saturated": t("saturated units"),
         "dead": t("dead units"),
     }
-    table = charts.layer_table(profile, measured, moment=moment, statistic=statistic, panels=charts.PANELS)
-    rows = zip(*([_cell(value) for value in table[name].tolist()] for name in table.columns), strict=True)
-    return [_heading(t("Every layer")), _table("layers", [labels[name] for name in table.columns], rows)]
+    layers = charts.layer_table(profile, measured, moment=moment, statistic=statistic, panels=charts.PANELS)
+    rows = zip(*([_cell(value) for value in layers[name].tolist()] for name in layers.columns), strict=True)
+    return [heading(t("Every layer")), table("layers", [labels[name] for name in layers.columns], rows)]
 
 
 def _cell(value: float | int | str) -> str:
@@ -223,7 +165,7 @@ def _rests(profile: Profile | None, t: Translate) -> list[str]:
     if profile is None:
         return []
     texts = [*(t(note.sentence) for note in profile.notes), charts.precision_text(profile, t)]
-    return [_heading(t("What the numbers rest on")), *_paragraphs(texts)]
+    return [heading(t("What the numbers rest on")), *paragraphs(texts)]
 
 
 def _code(
@@ -245,13 +187,8 @@ def _code(
         predicted=profile is not None,
         sampled=profile is not None and profile.at_hand.source == "sampler",
     )
-    parts = [_heading(t("Code: every number on this page")), _pre(code)]
+    parts = [heading(t("Code: every number on this page")), pre(code)]
     try:
-        return [*parts, _heading(t("Code: the network in plain PyTorch")), _pre(torch_code(spec))]
+        return [*parts, heading(t("Code: the network in plain PyTorch")), pre(torch_code(spec))]
     except UnsupportedError:
         return parts
-
-
-def _made(t: Translate) -> list[str]:
-    made = ", ".join(f"{name} {version}" for name, version in versions().items())
-    return [f'<p class="soft">{escape(t("Made with {versions}.", versions=made))}</p>']

@@ -27,6 +27,21 @@ def small_app(**query: str) -> AppTest:
     return open_app(**{**SMALL, **query})
 
 
+def _one_page(address: str) -> None:
+    """A script with one page of the explorer, as the entry point draws it."""
+    from app.pages import PAGES, draw
+
+    draw(next(page for page in PAGES if page.address == address))
+
+
+def open_page(address: str, **query: str) -> AppTest:
+    """The page of this address alone, opened with these parameters."""
+    app = AppTest.from_function(_one_page, args=(address,), default_timeout=120)
+    for name, value in query.items():
+        app.query_params[name] = value
+    return app.run()
+
+
 def chart_specs(app: AppTest) -> list[dict]:
     """The Vega-Lite specifications of the page's charts."""
     return [json.loads(chart.proto.spec) for chart in app.get("vega_lite_chart")]

@@ -189,25 +189,8 @@ def test_the_language_stands_in_the_link_only_where_it_is_chosen() -> None:
 # --- every page -------------------------------------------------------------------------------------------------
 
 
-def alone() -> None:
-    import streamlit as st
-
-    from app import controls
-    from app.pages import PAGES
-
-    page = next(page for page in PAGES if page.address == st.session_state["shown_page"])
-    controls.ask(page.address)
-    page.run()
-    controls.sidebar()
-    controls.foot()
-
-
 def open_page(address: str, **query: str) -> AppTest:
-    app = AppTest.from_function(alone, default_timeout=60)
-    app.session_state["shown_page"] = address
-    for name, value in {**pages.SMALL, **query}.items():
-        app.query_params[name] = value
-    return app.run()
+    return pages.open_page(address, **{**pages.SMALL, **query})
 
 
 def chart_words(spec: Any, key: str = "") -> Iterator[str]:

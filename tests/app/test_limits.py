@@ -16,7 +16,8 @@ from app.state import Settings
 from gradcore.errors import SpecError
 from gradcore.experiments.gates import GatesQuestion
 from gradcore.spec import Spec
-from tests.app.pages import ROOT, SMALL, button, captions, headline, labels, open_app, open_tab, small_app
+from tests.app import pages
+from tests.app.pages import ROOT, button, captions, headline, labels, open_app, open_tab, small_app
 
 LARGE = {"depth": "60", "width": "700", "networks": "64"}  # too dear to be measured unasked
 OWN_MACHINE = "Your own machine has no such limit"
@@ -116,26 +117,9 @@ def test_a_matrix_free_measurement_is_held_to_its_own_cost(host) -> None:
 # --- on the pages ---------------------------------------------------------------------------------------------
 
 
-def alone() -> None:
-    import streamlit as st
-
-    from app import controls
-    from app.pages import PAGES
-
-    page = next(page for page in PAGES if page.address == st.session_state["shown_page"])
-    controls.ask(page.address)
-    page.run()
-    controls.sidebar()
-    controls.foot()
-
-
 def open_page(address: str, **query: str) -> AppTest:
     """One page, on a small network."""
-    app = AppTest.from_function(alone, default_timeout=60)
-    app.session_state["shown_page"] = address
-    for name, value in {**SMALL, **query}.items():
-        app.query_params[name] = value
-    return app.run()
+    return pages.open_page(address, **{**pages.SMALL, **query})
 
 
 def test_explore_predicts_and_says_why_it_does_not_measure(host) -> None:

@@ -15,6 +15,7 @@ from app import state
 from app.pages import PAGES
 from app.parts.notices import MOST
 from tests import links
+from tests.app.pages import open_page
 
 ADDRESSES = [page.address for page in PAGES]
 KINDS = {
@@ -26,25 +27,6 @@ CHEAP = {"depth": "5", "width": "16", "batch_size": "4", "networks": "2", "train
 CHEAP |= {"gates_hidden_size": "16", "gates_steps": "8", "gates_networks": "2", "gates_updates": "2"}
 CHEAP |= {"remedies_steps": "3", "remedies_width": "8"}
 COUNTS = [pytest.param(1, id="few"), pytest.param(10, id="many", marks=pytest.mark.slow)]
-
-
-def one_page(address: str) -> None:
-    """A script with one page of the explorer, as the entry point draws it."""
-    from app import controls
-    from app.pages import PAGES
-
-    page = next(page for page in PAGES if page.address == address)
-    controls.ask(address)
-    page.run()
-    controls.sidebar()
-    controls.foot()
-
-
-def opened(address: str, query: dict[str, str]) -> AppTest:
-    app = AppTest.from_function(one_page, args=(address,), default_timeout=120)
-    for name, text in query.items():
-        app.query_params[name] = text
-    return app.run()
 
 
 def named(app: AppTest) -> str:
@@ -60,7 +42,7 @@ def test_a_link_opens_on_every_page(address: str, kind: str, count: int) -> None
     for _ in range(count):
         query = {**CHEAP, **KINDS[kind](rng).query}
         query.pop("lang", None)  # the sentences below are English
-        app = opened(address, query)
+        app = open_page(address, **query)
         assert not app.exception, (query, app.exception)
         spec, settings, refused = state.read_query(query)
         assert app.session_state["url_means"] == (spec, settings)
@@ -75,6 +57,6 @@ def test_a_link_opens_on_every_page(address: str, kind: str, count: int) -> None
 
 
 def test_hundreds_of_refused_parts_make_a_short_notice() -> None:
-    app = opened("explore", {**CHEAP, **{f"part{number}": "x" for number in range(900)}})
+    app = open_page("explore", **CHEAP, **{f"part{number}": "x" for number in range(900)})
     lines = named(app).splitlines()
     assert len(lines) == MOST + 1 and lines[-1] == f"- {900 - MOST} more"

@@ -108,7 +108,7 @@ def as_shown(app: Any) -> takeaway.Shown:
 
 def test_the_record_loads_back_and_the_table_is_its() -> None:
     page = shown()
-    files = {file.ending: file.make(page) for file in takeaway.FILES}
+    files = {look.ending: make(page) for look, make in takeaway.MAKE}
     record = Record.from_json(files["record.json"])
     assert record == Record.of(SPEC, page.found.profile, page.measured)
     assert files["layers.csv"].splitlines()[0].startswith("layer,quantity,predicted_infinite_width [ln of")
@@ -118,7 +118,7 @@ def test_the_record_loads_back_and_the_table_is_its() -> None:
 def test_the_files_are_made_of_what_has_arrived_meanwhile() -> None:
     page = shown()
     page.measured, measured = None, page.measured
-    make = takeaway.FILES[1].make
+    make = dict(takeaway.MAKE)[takeaway.RECORD]
     assert json.loads(make(page))["measured"] is None
     page.measured = measured
     assert json.loads(make(page))["measured"]["networks"] == [0, 1]
