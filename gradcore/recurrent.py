@@ -93,6 +93,11 @@ class CellProfile:
         """
         return _exp(log_factor(self.log_v, *_checked_window(self.spec, start, stop)))
 
+    @property
+    def log_reach(self) -> float:
+        """ln of the RMS of dL/dh_1 over that of dL/dh_T; -inf where nothing reaches step 1."""
+        return 0.5 * float(self.log_v[0] - self.log_v[-1]) if math.isfinite(self.log_v[0]) else -math.inf
+
     @cached_property
     def untied(self) -> CellProfile:
         """What the product of independent steps gives; for the plain cell the same."""

@@ -55,3 +55,8 @@ def number_text(log10: float, digits: int = 2) -> str:
 def factor_text(log10: float) -> str:
     """A per-layer factor 10**log10 with two decimals where that says enough: 0.71, 1.00, 12.30; else as a number."""
     return f"{10.0**log10:.2f}" if -1.0 <= log10 < 2.0 else number_text(log10)
+
+
+def factors_text(log: float) -> str:
+    """A factor per layer in RMS from its natural log, its square (of the mean square) in brackets; a dash for nan."""
+    return "–" if math.isnan(log) else f"×{factor_text(log / LN10)} ({number_text(2.0 * log / LN10)})"

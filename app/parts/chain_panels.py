@@ -37,15 +37,19 @@ from gradcore.experiments.chain import (
     steepest,
     train,
 )
-from gradcore.experiments.chain.question import RATE, VIEWS, ChainQuestion
+from gradcore.experiments.chain.question import (
+    BALANCE_DRAWS,
+    DRAWS,
+    LENGTHS,
+    RATE,
+    SCALES,
+    STEPS,
+    VIEWS,
+    ChainQuestion,
+)
 from gradcore.experiments.chain.story import DELTA
 from gradcore.words import LN10, number_text
 
-DRAWS = 10_000
-STEPS = 300  # of gradient descent
-SCALES = (1.0, 4.0, 10.0, 30.0)  # standard deviations of the weights, for the balance
-LENGTHS = tuple(range(2, 17))
-BALANCE_DRAWS = 4_000
 TABLE_HEIGHT = 245
 PANEL_HEIGHT = theme.CHART_HEIGHT - 50  # px: the switch stands above it
 HASH: dict[Any, Callable[[Any], Any]] = {Chain: repr, Normal: repr}

@@ -88,10 +88,8 @@ def _factor(one: Estimate, square: bool) -> str:
 
 
 def _estimate(one: Estimate, square: bool) -> str:
-    if not square:
-        return estimate_text(one) if one.error is not None else number_text(one.log / LN10)
-    doubled = Estimate(2.0 * one.log, None if one.error is None else 2.0 * one.error)
-    return estimate_text(doubled) if one.error is not None else number_text(doubled.log / LN10)
+    shown = one.squared if square else one
+    return number_text(shown.log / LN10) if shown.error is None else estimate_text(shown)
 
 
 def _value(spec: Spec, name: str) -> str:

@@ -89,7 +89,7 @@ def status_text(exact: tuple[Gain, ...], sampled: tuple[SampledGain, ...], seed:
 
 def _distance(exact: Gain, sampled: SampledGain) -> float:
     """The larger of both distances from the exact gains, in standard errors."""
-    return max(abs(sampled.distance(name, getattr(exact, name))) for name in ("forward", "backward"))
+    return sampled.farthest(exact.forward, exact.backward)
 
 
 # --- the table -----------------------------------------------------------------------------------------------

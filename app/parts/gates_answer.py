@@ -100,7 +100,6 @@ def cards(profile: CellProfile, measured: CellMeasurement | None, waiting: str) 
         start=start,
         stop=stop,
     )
-    ends = 0.5 * (profile.log_v[0] - profile.log_v[-1]) / LN10 if math.isfinite(profile.log_v[0]) else -math.inf
     rows = [
         (t("Predicted, per step"), *_texts(profile.factor()), t("Tied weights, infinite width.") + " " + window),
         _measured(measured, waiting, window),
@@ -111,7 +110,7 @@ def cards(profile: CellProfile, measured: CellMeasurement | None, waiting: str) 
         ),
         (
             t("Reaches step 1"),
-            "×" + number_text(ends, 3),
+            "×" + number_text(profile.log_reach / LN10, 3),
             t("of the last step's RMS"),
             t(
                 "Predicted RMS of the gradient at step 1 over that at step {last}. The first steps back differ from "

@@ -10,12 +10,12 @@ import streamlit as st
 from app import runner
 from app.i18n import t
 from app.parts.remedies_board import reason
-from app.parts.schemes import factors_text
 from app.parts.verdict_box import LOOKS
 from gradcore.activations import ACTIVATIONS
 from gradcore.codec import to_query
 from gradcore.experiments.board import Entry, activation_factors
 from gradcore.spec import Spec
+from gradcore.words import factors_text
 
 OPEN, KEPT = "remedies_activations", "remedies_activations_kept"
 Rows = list[tuple[str, Entry, Entry]]

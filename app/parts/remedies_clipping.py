@@ -16,7 +16,7 @@ from app.parts.remedies_controls import STAYS, key_of
 from gradcore.charts import clipping as charts
 from gradcore.charts.ends import ends_text
 from gradcore.charts.training import Shown, scalar_chart
-from gradcore.experiments.clip_study import ClippedGradient, clip_gradients, layer_gradients
+from gradcore.experiments.clip_study import ClippedGradient, clip_gradients, layer_gradients, norms_after
 from gradcore.experiments.clipping import Proposal, Threshold, propose_threshold, share_clipped
 from gradcore.experiments.data import Dataset
 from gradcore.experiments.remedies import REMEDIES
@@ -44,12 +44,7 @@ def specs(question: RemediesQuestion, data: Dataset) -> list[TrainSpec]:
 
 def limit_of(question: RemediesQuestion, run: Run) -> float | None:
     """The threshold: the given one, or the proposed; None where no norm is a number above 0."""
-    norms = run.series("clip_norm")
-    if not (np.isfinite(norms) & (norms > 0)).any():
-        return None
-    if question.limit is not None:
-        return question.limit
-    return min(max(float(f"{_proposal(norms).proposed.limit:.4g}"), LIMITS[0]), LIMITS[1])
+    return question.threshold(run.series("clip_norm"))
 
 
 def _proposal(norms: np.ndarray) -> Proposal:
@@ -177,10 +172,7 @@ def _charts(
     runs = [Shown(t("unclipped"), _plain)]
     if _clipped is not None:
         before = _clipped.series("clip_norm")
-        with np.errstate(invalid="ignore", divide="ignore"):  # a gradient that is exactly zero
-            factor = _clipped.series("norm_after") / _clipped.series("norm")
-        after = np.minimum(before, limit) if _clipped.spec.clip == "value" else before * factor
-        curves |= {t("clipped run, before clipping"): before, t("after clipping"): after}
+        curves |= {t("clipped run, before clipping"): before, t("after clipping"): norms_after(_clipped)}
         runs.append(Shown(t("clipped"), _clipped))
     title, axis = t("Norms over the steps"), t("norm that is clipped (log scale)")
     drawn = (

@@ -15,17 +15,22 @@ from gradcore.charts import clipping as charts
 from gradcore.charts.ends import ends_text
 from gradcore.errors import SpecError, UnsupportedError
 from gradcore.experiments.data import Dataset
-from gradcore.experiments.penalty_study import penalty_alone, pooled, shares_over_seeds, two_norms
+from gradcore.experiments.penalty_study import (
+    FEWEST,
+    NETWORKS,
+    SEEDS,
+    affordable_networks,
+    penalty_alone,
+    pooled,
+    shares_over_seeds,
+    two_norms,
+)
 from gradcore.experiments.regularization import PenaltyShare, predicted_share
 from gradcore.experiments.remedies import REMEDIES
 from gradcore.experiments.remedies_question import RemediesQuestion
 from gradcore.experiments.train_spec import TrainSpec
 from gradcore.experiments.training import Run
 
-NETWORKS = 60  # random networks of the predicted share: a tenth of a second at 32 items a step ...
-FEWEST = 8  # ... fewer of large ones, and none where that would take seconds
-SEEDS = 12  # networks whose share is measured: a hundredth of a second each
-WORK = 3e9  # multiplications that are spent on either without being asked: about a second
 NAMES = {"l1": mark("L1"), "l2": mark("L2 (squared)"), "l2_norm": mark("the plain norm")}
 DOES = mark("It pulls on all weights together with a force of λ, whatever their size.")
 DOES_NOT = mark("It is not the weight decay of optimizers, which shrinks every weight by the same factor a step.")
@@ -36,17 +41,10 @@ def specs(question: RemediesQuestion, data: Dataset) -> list[TrainSpec]:
     return list(dict.fromkeys((question.plain_run(data), question.penalized_run(data))))
 
 
-def _affordable(spec: TrainSpec, data: Dataset, most: int) -> int:
-    """How many networks' first gradients are cheap, at most so many."""
-    sized = spec.sized(data)
-    weights = float((sized.fan_ins * sized.layer_widths.astype(float)).sum())
-    return int(min(most, WORK / (6.0 * weights * spec.batch_items(data))))
-
-
 @st.cache_resource(max_entries=32, show_spinner=False, hash_funcs={TrainSpec: repr})
 def predicted(spec: TrainSpec, digest: str, _data: Dataset) -> PenaltyShare | None:
     """The share before any network is built; None where it would take seconds, or theory has no answer."""
-    count = _affordable(spec, _data, NETWORKS)
+    count = affordable_networks(spec, _data, NETWORKS)
     if count < FEWEST:
         return None
     try:
@@ -61,7 +59,7 @@ def _measured(spec: TrainSpec, digest: str, _data: Dataset) -> tuple[tuple[Penal
     from gradcore.experiments.training_loop import first_gradients
 
     weights, _ = first_gradients(spec, _data)
-    return shares_over_seeds(spec, _data, max(1, _affordable(spec, _data, SEEDS))), penalty_alone(
+    return shares_over_seeds(spec, _data, max(1, affordable_networks(spec, _data, SEEDS))), penalty_alone(
         spec, weights, spec.steps_on(_data)
     )
 

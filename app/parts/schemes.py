@@ -20,7 +20,7 @@ from gradcore.errors import GradcoreError, SpecError, UnsupportedError
 from gradcore.guide.schemes import Scheme, layer_of, scheme, schemes
 from gradcore.initializers import SCALINGS
 from gradcore.spec import Spec
-from gradcore.words import LN10, factor_text, number_text
+from gradcore.words import factors_text
 
 if TYPE_CHECKING:
     from gradcore.draws import WeightSample
@@ -211,13 +211,6 @@ def _numbers(row: Scheme) -> dict[str, Any]:
         "backward": factors_text(row.log_backward),
         "verdict": t(look) if look else _refusal_text(row.refusal),
     }
-
-
-def factors_text(log: float) -> str:
-    """A factor per layer in RMS, its square in brackets; a dash where there is none."""
-    if math.isnan(log):
-        return "–"
-    return f"×{factor_text(log / LN10)} ({number_text(2.0 * log / LN10)})"
 
 
 # --- the weights themselves ----------------------------------------------------------------------------------

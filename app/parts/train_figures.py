@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
@@ -18,14 +18,13 @@ from gradcore.charts.ends import ends_text
 from gradcore.charts.training_words import describe, factors_text
 from gradcore.experiments.data import Dataset
 from gradcore.experiments.first_step import FirstStep
-from gradcore.experiments.train_question import VIEWS
+from gradcore.experiments.train_question import BOOK, VIEWS
 from gradcore.experiments.train_spec import TrainSpec
 
 SCALAR_HEIGHT = 230  # px
 WORDS_HEIGHT = 40  # px: two lines below a chart
 PANEL_HEIGHT = theme.CHART_HEIGHT - 50  # px: the switch stands above it
-DEEPEST = 4  # hidden layers in the table of speeds at the start
-BOOK = ("–", "0.07, 0.31", "0.012, 0.060, 0.283", "0.003, 0.017, 0.070, 0.285")  # Nielsen's draws, on MNIST
+DEEPEST = len(BOOK)  # hidden layers in the table of speeds at the start
 TITLES = {
     "updates": mark("Update over weights"),
     "saturated": mark("Saturated units"),
@@ -112,11 +111,7 @@ def switch() -> None:
 
 def _with_hidden(shown: Situation, found: Dataset, hidden: int) -> TrainSpec:
     """The plain run with so many hidden layers, of the width of the first one."""
-    question = shown.question
-    if question.network == "spec":
-        own = shown.spec.network
-        return shown.spec.replace(network=own.replace(depth=hidden + 1, width=int(own.layer_widths[0])))
-    return replace(question, hidden=hidden).spec(found)
+    return shown.question.with_hidden(hidden, shown.spec, found)
 
 
 def start_table(shown: Situation, place: DeltaGenerator) -> None:

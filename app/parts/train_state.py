@@ -18,18 +18,16 @@ import streamlit as st
 from app import controls, costs, limits, runner
 from gradcore.errors import SpecError, UnsupportedError
 from gradcore.experiments.data import Dataset, digits
-from gradcore.experiments.first_step import FirstStep, predict_first_step
+from gradcore.experiments.first_step import QUICK, FirstStep, affordable_networks, predict_first_step
+from gradcore.experiments.first_step import law_of as _law_of
 from gradcore.experiments.remedies import REMEDIES
 from gradcore.experiments.train_question import NONE, OWN, PREFIX, TrainQuestion
-from gradcore.experiments.train_spec import FULL, TrainSpec
+from gradcore.experiments.train_spec import TrainSpec
 from gradcore.experiments.training import Run, TrainStep, train
 from gradcore.spec import Spec
 
 MOST_KEPT = 8  # runs of a session
-NETWORKS = 150  # of the predicted law; about a second
-FEWEST = 32  # of fewer no 95% band can be read
-WORK = 3e10  # multiplications that are spent on it; some two or three seconds
-ENTRY, LAYER = 100.0, 1e6  # what a unit on an item, and what a layer costs beside them, in multiplications
+NETWORKS = QUICK  # of the predicted law; about a second
 TIMED = 3  # steps by which the model of their cost is calibrated
 SEEN = 6  # layers whose neurons are kept at the first step
 Key = tuple[TrainSpec, str]
@@ -243,12 +241,6 @@ def _record(question: TrainQuestion) -> Run | None:
 # --- prediction -----------------------------------------------------------------------------------------------
 
 
-def _law_of(spec: TrainSpec) -> TrainSpec:
-    """Without what the first gradient's law does not depend on."""
-    seed = 0 if spec.batch == FULL else spec.seed
-    return TrainSpec(network=spec.network, cost=spec.cost, batch=spec.batch, seed=seed)
-
-
 @st.cache_resource(max_entries=64, show_spinner=False, hash_funcs={TrainSpec: repr})
 def _predicted(spec: TrainSpec, digest: str, networks: int, _data: Dataset) -> FirstStep:
     return predict_first_step(spec, _data, networks=networks, progress=lambda done, total: runner.may_stop_here())
@@ -256,11 +248,7 @@ def _predicted(spec: TrainSpec, digest: str, networks: int, _data: Dataset) -> F
 
 def networks_of(spec: TrainSpec, found: Dataset) -> int:
     """As many random networks as some seconds allow; 0 where these are too few to tell their law."""
-    sized = spec.sized(found)
-    widths, items = sized.layer_widths.astype(float), spec.batch_items(found)
-    work = items * (6.0 * float((sized.fan_ins * widths).sum()) + ENTRY * float(widths.sum())) + LAYER * sized.depth
-    count = int(min(NETWORKS, WORK // work))
-    return count if count >= min(FEWEST, NETWORKS) else 0
+    return affordable_networks(spec, found, NETWORKS)
 
 
 def predicted(spec: TrainSpec, found: Dataset | None) -> FirstStep | None:

@@ -17,6 +17,7 @@ from gradcore.errors import SpecError
 from gradcore.experiments.clipping import clip_by_norm, clip_by_value, cosine, total_norm, value_clip_of_gaussian
 from gradcore.experiments.data import Dataset
 from gradcore.experiments.train_spec import TrainSpec
+from gradcore.experiments.training import Run
 
 Array = np.ndarray
 KINDS: dict[str, tuple[str, float]] = {  # code -> (TrainSpec.clip, norm type); by value the largest entry decides
@@ -46,6 +47,15 @@ def clipping_run(spec: TrainSpec, kind: str, limit: float) -> TrainSpec:
 
 def _with(spec: TrainSpec, clip: str, norm_type: float, limit: float) -> TrainSpec:
     return spec.replace(clip=clip, clip_norm_type=norm_type, clip_limit=limit)
+
+
+def norms_after(run: Run) -> Array:
+    """(steps,) the norm that is clipped, of every step of a clipped run after its clipping; nan where it is 0."""
+    before = run.series("clip_norm")
+    if run.spec.clip == "value":
+        return np.minimum(before, run.spec.clip_limit)
+    with np.errstate(invalid="ignore", divide="ignore"):  # a gradient that is exactly zero
+        return before * (run.series("norm_after") / run.series("norm"))
 
 
 def layer_gradients(spec: TrainSpec, data: Dataset) -> list[list[Array]]:

@@ -27,7 +27,9 @@ from gradcore.theory.weight_law import ENTRIES
 
 Array = np.ndarray
 WORK = 8e9  # multiplications that are spent; about 3 s
-FEWEST, MOST = 32, 400  # networks
+FEWEST, MOST = 32, 400  # networks; of fewer no 95% band can be read
+QUICK, QUICK_WORK = 150, 3e10  # networks of a prediction that is waited for, and its multiplications: two or three s
+ENTRY, LAYER = 100.0, 1e6  # what a unit on an item, and what a layer costs beside them, in multiplications
 CHUNK = 2**18  # entries of one layer's activations at a time
 QUANTITIES = ("speeds", "weight_gradients", "weight_norms")
 USABLE = 100.0  # a first layer slower than the last hidden one by more than this gets no usable gradient
@@ -105,6 +107,22 @@ def predict_first_step(
         parts.append(few.run())
         progress(min(start + size, count), count)
     return FirstStep(spec, **{name: np.concatenate([part[name] for part in parts]) for name in QUANTITIES})
+
+
+def law_of(spec: TrainSpec) -> TrainSpec:
+    """The same without what the first gradient's law does not depend on: of equal laws one prediction serves all."""
+    seed = 0 if spec.batch == FULL else spec.seed
+    return TrainSpec(network=spec.network, cost=spec.cost, batch=spec.batch, seed=seed)
+
+
+def affordable_networks(spec: TrainSpec, data: Dataset, most: int = QUICK) -> int:
+    """As many random networks, ``most`` at most, as a prediction takes in some seconds; 0 where these are too few to
+    tell their law."""
+    sized = spec.sized(data)
+    widths, items = sized.layer_widths.astype(float), spec.batch_items(data)
+    work = items * (6.0 * float((sized.fan_ins * widths).sum()) + ENTRY * float(widths.sum())) + LAYER * sized.depth
+    count = int(min(most, QUICK_WORK // work))
+    return count if count >= min(FEWEST, most) else 0
 
 
 def measure_first_step(

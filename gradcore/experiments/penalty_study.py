@@ -19,6 +19,10 @@ from gradcore.theory.critical import weight_variances
 from gradcore.words import Message, number_text
 
 Array = np.ndarray
+NETWORKS = 60  # random networks of a share that is predicted unasked: a tenth of a second at 32 items a step ...
+FEWEST = 8  # ... fewer of large ones, and none where that would take seconds
+SEEDS = 12  # networks whose share is measured unasked: a hundredth of a second each
+WORK = 3e9  # multiplications that are spent on either: about a second
 
 
 def penalized(spec: TrainSpec, penalty: str, strength: float) -> TrainSpec:
@@ -41,6 +45,13 @@ def penalty_alone(spec: TrainSpec, weights: Sequence[Array], steps: int) -> Arra
         for w, pull in zip(now, penalty_gradients(spec, now), strict=True):
             w -= spec.learning_rate * pull
     return norms
+
+
+def affordable_networks(spec: TrainSpec, data: Dataset, most: int) -> int:
+    """Of how many networks the first gradients take about a second, ``most`` at most; 0 where one takes longer."""
+    sized = spec.sized(data)
+    weights = float((sized.fan_ins * sized.layer_widths.astype(float)).sum())
+    return int(min(most, WORK / (6.0 * weights * spec.batch_items(data))))
 
 
 def shares_over_seeds(spec: TrainSpec, data: Dataset, seeds: int = 12) -> tuple[PenaltyShare, ...]:

@@ -13,11 +13,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from gradcore.activations import ACTIVATIONS
 from gradcore.codec import to_query
 from gradcore.errors import SpecError
 from gradcore.experiments.board_remedies import ALPHAS, BOARD, Choices, in_order
 from gradcore.experiments.clip_study import KINDS, clipping_run, observing
+from gradcore.experiments.clipping import propose_threshold
 from gradcore.experiments.costs import COSTS
 from gradcore.experiments.data import Dataset
 from gradcore.experiments.penalty_study import penalized
@@ -27,6 +30,7 @@ from gradcore.fields import MAX_DEPTH
 from gradcore.query import Reader, one_of, read, real, real_or_none, whole, whole_or_none, write
 from gradcore.spec import Spec
 
+Array = np.ndarray
 PREFIX = "remedies_"
 NONE = "none"
 VIEWS = ("board", "clipping", "penalties")
@@ -106,6 +110,16 @@ class RemediesQuestion:
     def clipped_run(self, data: Dataset, limit: float) -> TrainSpec:
         """The same run clipped at this threshold."""
         return clipping_run(self.plain_run(data), self.clip, limit)
+
+    def threshold(self, norms: Array) -> float | None:
+        """The clipping threshold on the (steps,) observed norms of ``observed_run``: the given one, or the proposed;
+        None where no norm is a number above 0."""
+        if not (np.isfinite(norms) & (norms > 0)).any():
+            return None
+        if self.limit is not None:
+            return self.limit
+        proposed = propose_threshold(norms[~np.isnan(norms)]).proposed.limit
+        return min(max(float(f"{proposed:.4g}"), LIMITS[0]), LIMITS[1])
 
     def penalized_run(self, data: Dataset) -> TrainSpec:
         """The same run with the penalty."""

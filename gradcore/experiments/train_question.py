@@ -6,7 +6,7 @@ The names are query parameters with "train_" before them: ``train_hidden=2&train
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gradcore import query
 from gradcore.activations import ACTIVATIONS
@@ -29,6 +29,7 @@ SEEDS = (0, 2**31 - 1)
 BATCHES = (FULL, "10", "32", "100", "300")
 VIEWS = ("updates", "saturated", "factors", "neurons", "start")
 NETWORKS = ("nielsen", "spec")
+BOOK = ("–", "0.07, 0.31", "0.012, 0.060, 0.283", "0.003, 0.017, 0.070, 0.285")  # Nielsen's draws, by hidden layers
 OWN = ("hidden", "width", "weights", "activation")  # fields that say nothing of a network that is a Spec
 
 
@@ -78,6 +79,13 @@ class TrainQuestion:
         )
         spec.sized(data)
         return spec
+
+    def with_hidden(self, hidden: int, plain: TrainSpec, data: Dataset) -> TrainSpec:
+        """The ``plain`` run of this question with so many hidden layers, of the width of the first one."""
+        if self.network == "spec":
+            own = plain.network
+            return plain.replace(network=own.replace(depth=hidden + 1, width=int(own.layer_widths[0])))
+        return replace(self, hidden=hidden).spec(data)
 
     def _nielsen(self, data: Dataset) -> Spec:
         sizes = [data.pixels, *[self.width] * self.hidden, data.classes]

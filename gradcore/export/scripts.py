@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from gradcore.codec import to_snippet
+from gradcore.export.script_text import measure_options
 
 if TYPE_CHECKING:
     from gradcore.spec import Spec
@@ -25,11 +26,7 @@ def script(spec: Spec, networks: int = 32, seed: int = 0, dtype: str = "float64"
 
 
 def _measure(networks: int | Sequence[int], seed: int, dtype: str, sampler: str) -> str:
-    if not isinstance(networks, int):
-        networks = len(networks) if tuple(networks) == tuple(range(len(networks))) else list(networks)
-    options = f', sampler="{sampler}"' if sampler != "dense" else ""
-    options += f', dtype="{dtype}"' if dtype != "float64" else ""
-    return f"gc.measure(spec, networks={networks}, seed={seed}{options})"
+    return f"gc.measure(spec, {measure_options(networks, seed, dtype, sampler)})"
 
 
 def page_script(

@@ -43,6 +43,10 @@ class SampledGain:
         error = getattr(self, f"{name}_error")
         return gap / error if error > 0.0 else math.copysign(math.inf, gap)
 
+    def farthest(self, forward: float, backward: float) -> float:
+        """The larger of both distances from these exact gains, in standard errors."""
+        return max(abs(self.distance("forward", forward)), abs(self.distance("backward", backward)))
+
 
 def calculate_gain(activation: str, negative_slope: float | None = None) -> float | None:
     """torch.nn.init.calculate_gain of this activation; None where torch has none (it raises ValueError)."""

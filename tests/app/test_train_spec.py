@@ -20,6 +20,7 @@ from app.parts import train_box, train_figures, train_state
 from app.parts.train_box import sizes_text
 from gradcore.charts import training as charts
 from gradcore.charts.training_words import factors_text, headline
+from gradcore.experiments import first_step
 from gradcore.experiments.data import digits
 from gradcore.experiments.train_question import PRESETS, TrainQuestion
 from gradcore.experiments.training import Run, TrainStep, train, train_all
@@ -128,8 +129,8 @@ def test_the_prediction_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         counts[width] = train_state.networks_of(spec, digits())
         sized = spec.sized(digits())
         work = 6.0 * digits().items * float(np.sum(sized.fan_ins * sized.layer_widths))
-        assert counts[width] * work <= train_state.WORK
-    assert counts[30] == train_state.NETWORKS > counts[100] >= train_state.FEWEST and counts[300] == 0
+        assert counts[width] * work <= first_step.QUICK_WORK
+    assert counts[30] == train_state.NETWORKS > counts[100] >= first_step.FEWEST and counts[300] == 0
 
 
 def test_the_model_of_a_steps_cost_is_of_the_right_size() -> None:

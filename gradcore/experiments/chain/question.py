@@ -22,6 +22,11 @@ PREFIX = "chain_"
 CANCEL = "cancel"
 VIEWS = ("early", "nudge", "derivative", "random", "interval", "balance", "training")
 RATE = (1e-6, 1e4)
+DRAWS = 10_000  # chains beside the predicted law of the product
+STEPS = 300  # of gradient descent
+SCALES = (1.0, 4.0, 10.0, 30.0)  # standard deviations of the weights, for the balance
+LENGTHS = tuple(range(2, 17))  # of the chains whose balance is looked at ...
+BALANCE_DRAWS = 4_000  # ... and how many are drawn of each law
 
 
 @dataclass(frozen=True)
