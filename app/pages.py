@@ -28,8 +28,8 @@ class Page:
     """A page: its address, title, icon, the sentence that says what it shows, and what draws it.
 
     The first page is the one that a bare address opens. Every page has the sidebar: ``run`` may draw it itself by
-    ``controls.sidebar()`` once its answer stands; otherwise it is drawn after the page. ``script`` writes the code that
-    computes its numbers.
+    ``controls.sidebar()`` once its answer stands; otherwise it is drawn after the page. What its script is asked for
+    stands in ``parts/page_scripts.py``.
     """
 
     address: str
@@ -37,7 +37,6 @@ class Page:
     icon: str
     help: str
     run: Callable[[], None]
-    script: Callable[[], str] | None = None
 
 
 PAGES = (
@@ -128,4 +127,4 @@ def draw(page: Page) -> None:
     controls.ask(page.address)
     page.run()
     controls.sidebar()  # unless the page has drawn it already
-    foot.draw(page.address, page.title, page.help, page.script, files=page is not PAGES[0])
+    foot.draw(page.address, page.title, page.help, files=page is not PAGES[0])

@@ -12,7 +12,7 @@ from pathlib import Path
 import altair as alt
 
 from benchmarks import exact, measuring
-from benchmarks.growth import BASE, Row, growth
+from benchmarks.growth import BASE, FACTORS, Row, growth, show
 
 FOLDER = Path(__file__).parents[1] / "docs" / "images"
 
@@ -44,7 +44,9 @@ def draw(rows: list[Row], curves: list[Row]) -> dict[str, alt.Chart | alt.LayerC
         y=alt.Y("what:N", title=None, sort=None, axis=alt.Axis(labelLimit=320))
     )
     scale = alt.Scale(type="log", domain=[1, 128])
-    bars = base.mark_bar(color="#0072B2", height=14).encode(x=alt.X("ratio:Q", title="times faster", scale=scale))
+    bars = base.mark_bar(color="#0072B2", height=14).encode(
+        x=alt.X("ratio:Q", title="times faster", scale=scale), x2=alt.X2Datum(1)
+    )
     whiskers = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", scale=scale), x2="high:Q")
     aims = base.mark_tick(color="#D55E00", thickness=3, size=22).encode(x=alt.X("aim:Q", scale=scale))
     title = alt.Title("Speed beside the baseline", subtitle="bar: median; line: quartiles; orange: aim", anchor="start")
@@ -52,8 +54,13 @@ def draw(rows: list[Row], curves: list[Row]) -> dict[str, alt.Chart | alt.LayerC
         alt.Chart(alt.Data(values=curves))
         .mark_line(point=True)
         .encode(
-            x=alt.X("factor:Q", title="times the base size", scale=alt.Scale(type="log", base=2)),
-            y=alt.Y("seconds:Q", scale=alt.Scale(type="log")),
+            x=alt.X(
+                "factor:Q",
+                title="times the base size",
+                scale=alt.Scale(type="log"),
+                axis=alt.Axis(values=list(FACTORS)),
+            ),
+            y=alt.Y("seconds:Q", scale=alt.Scale(type="log"), axis=alt.Axis(tickCount=4)),
             color=alt.Color("engine:N", title=None, scale=alt.Scale(range=["#332288", "#D55E00", "#009E73"])),
             strokeDash=alt.StrokeDash("engine:N", title=None),
         )
@@ -68,7 +75,9 @@ def main() -> int:
     """Measure, and write both pictures."""
     import vl_convert
 
-    for name, chart in draw(speedups(), growth()).items():
+    found, curves = speedups(), growth()
+    show(curves)
+    for name, chart in draw(found, curves).items():
         (FOLDER / f"{name}.png").write_bytes(vl_convert.vegalite_to_png(chart.to_json(), scale=2))
     return 0
 

@@ -40,14 +40,18 @@ def growth() -> list[Row]:
     return rows
 
 
-def main() -> int:
+def show(rows: list[Row]) -> None:
     """Print the seconds at every size, and the slopes."""
-    rows = growth()
     print(f"{'':<28} {'seconds at 1, 2, 4, 8 times the base':<40} slope")
     for what, engine in dict.fromkeys((row["what"], row["engine"]) for row in rows):
         taken = [row["seconds"] for row in rows if (row["what"], row["engine"]) == (what, engine)]
         slope = math.log(taken[-1] / taken[-2]) / math.log(FACTORS[-1] / FACTORS[-2])
         print(f"{what + ', ' + engine:<28} {' '.join(f'{one:8.4f}' for one in taken):<40} {slope:.2f}")
+
+
+def main() -> int:
+    """Measure and print."""
+    show(growth())
     return 0
 
 

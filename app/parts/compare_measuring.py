@@ -15,6 +15,7 @@ from app import controls, costs, runner, theme
 from app.i18n import t
 from app.keys import letter
 from app.parts.verdict_box import refusal_text
+from app.parts.wish import Wish
 from app.parts.words import seconds_text
 from app.state import Settings
 from gradcore.errors import SpecError, UnsupportedError
@@ -23,7 +24,7 @@ from gradcore.spec import Spec
 if TYPE_CHECKING:
     from gradcore.measurement import Measurement
 
-ASKED, CANCELLED, REFUSED = "compare_asked", "compare_cancelled", "compare_refused"
+WISH, REFUSED = Wish("compare"), "compare_refused"
 
 
 def measured(specs: Sequence[Spec], settings: Settings) -> list[Measurement | None]:
@@ -50,30 +51,16 @@ def _key(specs: Sequence[Spec], settings: Settings) -> tuple[Any, ...]:
 def due(specs: Sequence[Spec], settings: Settings) -> bool:
     """Whether networks are missing and should be measured now: asked for, or cheap in all; not cancelled."""
     left, key = missing(specs, settings), _key(specs, settings)
-    if not left or st.session_state.get(CANCELLED) == key:
-        return False
     each = (costs.modelled_seconds(spec, settings.dtype, settings.sampler) for spec in left)
-    return st.session_state.get(ASKED) == key or settings.networks * sum(each) < runner.AUTO_SECONDS
-
-
-def _ask(key: tuple[Any, ...]) -> None:
-    """Callback of the Measure button."""
-    st.session_state[ASKED] = key
-    st.session_state.pop(CANCELLED, None)
-
-
-def _cancel(key: tuple[Any, ...]) -> None:
-    """Callback of the Cancel button."""
-    st.session_state[CANCELLED] = key
-    st.session_state.pop(ASKED, None)
+    return bool(left) and WISH.allows(key, settings.networks * sum(each) < runner.AUTO_SECONDS)
 
 
 def button(specs: Sequence[Spec], settings: Settings) -> None:
     """The one button for what can be done now."""
     left, key = missing(specs, settings), _key(specs, settings)
-    shown: dict[str, Any] = {"on_click": _ask, "args": (key,)}
+    shown: dict[str, Any] = {"on_click": WISH.ask, "args": (key,)}
     if due(specs, settings):
-        label, icon, shown["on_click"] = t("Cancel measurement"), "cancel", _cancel
+        label, icon, shown["on_click"] = t("Cancel measurement"), "cancel", WISH.cancel
     elif left:
         about = sum(runner.seconds(spec, settings.networks, settings.dtype, settings.sampler) for spec in left)
         values = {"count": settings.networks, "seconds": seconds_text(about)}

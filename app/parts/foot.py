@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import streamlit as st
 
 from app import controls, keys, limits
@@ -11,7 +9,7 @@ from app.i18n import t
 from app.parts import desk, page_files, pictures
 
 
-def draw(address: str, title: str, sentence: str, script: Callable[[], str] | None, files: bool = True) -> None:
+def draw(address: str, title: str, sentence: str, files: bool = True) -> None:
     """The row; ``files`` is False where the page offers its files itself."""
     alone = controls.without_sidebar()
     asked = controls.question()
@@ -19,7 +17,7 @@ def draw(address: str, title: str, sentence: str, script: Callable[[], str] | No
     if files or alone:
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             if files:
-                page_files.menu(address, t(title), t(sentence), drawn, script)
+                page_files.menu(address, t(title), t(sentence), drawn)
             if alone:
                 controls.languages()
                 if asked.spec is not None:

@@ -15,6 +15,7 @@ import streamlit as st
 import gradcore as gc
 from app import limits, runner, theme
 from app.i18n import t
+from app.parts.wish import Wish
 from app.parts.words import seconds_text
 from gradcore.cell_spec import CellSpec
 from gradcore.experiments.gates import GatesQuestion
@@ -27,7 +28,7 @@ AUTO_SECONDS = 2.0  # of all networks, by the model: what is measured without be
 MOST_KEPT = 24  # questions whose networks a session keeps
 GATES_OF = {"rnn": 1, "lstm": 4, "gru": 3}
 STEP_SECONDS, PRODUCT_SECONDS, DRAW_SECONDS = 5e-4, 5e-10, 1e-8  # a step; a weight at a sequence's step; a weight
-KEPT, ASKED, CANCELLED = "gates_kept", "gates_asked", "gates_cancelled"
+KEPT, WISH = "gates_kept", Wish("gates")
 
 
 def seconds(question: GatesQuestion) -> float:
@@ -74,37 +75,25 @@ def measured(question: GatesQuestion) -> CellMeasurement | None:
 def due(question: GatesQuestion) -> bool:
     """Whether networks are missing and should be measured now: asked for, or cheap; not cancelled."""
     key = (*_key(question), question.networks)
-    if done(question) == question.networks or st.session_state.get(CANCELLED) == key or refusal(question):
+    if done(question) == question.networks or refusal(question):
         return False
-    return st.session_state.get(ASKED) == key or seconds(question) < AUTO_SECONDS
-
-
-def _ask(key: tuple[Any, ...]) -> None:
-    """Callback of the Measure button."""
-    st.session_state[ASKED] = key
-    st.session_state.pop(CANCELLED, None)
-
-
-def _cancel(key: tuple[Any, ...]) -> None:
-    """Callback of the Cancel button."""
-    st.session_state[CANCELLED] = key
-    st.session_state.pop(ASKED, None)
+    return WISH.allows(key, seconds(question) < AUTO_SECONDS)
 
 
 def button(question: GatesQuestion) -> None:
     """The one button for what can be done now."""
     key, ready = (*_key(question), question.networks), done(question)
     if due(question):
-        label, icon, call, value = t("Cancel measurement"), "cancel", _cancel, key
+        label, icon, call, value = t("Cancel measurement"), "cancel", WISH.cancel, key
     elif ready == question.networks:
         label, icon, call, value = t("Draw other networks"), "redraw", _next_seed, ((question.seed + 1) % 2**31,)
     elif ready:
         label = t("Continue ({done} of {count} done)", done=ready, count=question.networks)
-        icon, call, value = "measure", _ask, key
+        icon, call, value = "measure", WISH.ask, key
     else:
         about = seconds_text(seconds(question))
         label = t("Measure {count} networks (about {seconds})", count=question.networks, seconds=about)
-        icon, call, value = "measure", _ask, key
+        icon, call, value = "measure", WISH.ask, key
     st.button(
         label,
         key="gates_measure",

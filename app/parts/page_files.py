@@ -14,6 +14,7 @@ import streamlit as st
 from app import controls, state, theme
 from app.i18n import captured, language, t
 from app.parts import open_record, takeaway
+from app.parts.page_scripts import script_of
 from gradcore.export import Drawing, PageRecord, images, page_report
 from gradcore.export.page import page_caption
 from gradcore.spec import Spec
@@ -71,7 +72,7 @@ def menu(address: str, title: str, sentence: str, drawings: list[Drawing], scrip
     query.pop("lang", None)
     many = {name: [value] if isinstance(value, str) else value for name, value in query.items()}
     with room, st.container(gap="small", width=takeaway.WIDTH):
-        _files(Held(address, title, sentence, many, spec, drawings, script))
+        _files(Held(address, title, sentence, many, spec, drawings, script_of(address)))
         open_record.draw()
 
 

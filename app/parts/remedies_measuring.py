@@ -13,6 +13,7 @@ import streamlit as st
 
 from app import costs, runner, theme
 from app.i18n import spec_error_text, t, unsupported_text
+from app.parts.wish import Wish
 from app.parts.words import seconds_text
 from app.state import Settings
 from gradcore.errors import SpecError, UnsupportedError
@@ -22,7 +23,7 @@ from gradcore.spec import Spec
 if TYPE_CHECKING:
     from gradcore.measurement import Measurement
 
-ASKED, CANCELLED, REFUSED = "remedies_asked", "remedies_cancelled", "remedies_refused"
+WISH, REFUSED = Wish("remedies"), "remedies_refused"
 
 
 def specs(found: Board) -> list[Spec]:
@@ -58,31 +59,17 @@ def _key(found: Board, settings: Settings) -> tuple[Any, ...]:
 def due(found: Board, settings: Settings) -> bool:
     """Whether networks are missing and should be measured now: asked for, or cheap in all; not cancelled."""
     left, key = missing(found, settings), _key(found, settings)
-    if not left or st.session_state.get(CANCELLED) == key:
-        return False
     each = (costs.modelled_seconds(spec, settings.dtype, settings.sampler) for spec in left)
-    return st.session_state.get(ASKED) == key or settings.networks * sum(each) < runner.AUTO_SECONDS
-
-
-def _ask(key: tuple[Any, ...]) -> None:
-    """Callback of the Measure button."""
-    st.session_state[ASKED] = key
-    st.session_state.pop(CANCELLED, None)
-
-
-def _cancel(key: tuple[Any, ...]) -> None:
-    """Callback of the Cancel button."""
-    st.session_state[CANCELLED] = key
-    st.session_state.pop(ASKED, None)
+    return bool(left) and WISH.allows(key, settings.networks * sum(each) < runner.AUTO_SECONDS)
 
 
 def button(found: Board, settings: Settings, other_networks: Callable[[], None]) -> None:
     """The one button for what can be done now; ``other_networks`` is the callback that takes the next seed."""
     left, key = missing(found, settings), _key(found, settings)
-    call: Callable[..., None] = _ask
+    call: Callable[..., None] = WISH.ask
     args: tuple[Any, ...] = (key,)
     if due(found, settings):
-        label, icon, call = t("Cancel measurement"), "cancel", _cancel
+        label, icon, call = t("Cancel measurement"), "cancel", WISH.cancel
     elif left:
         about = sum(runner.seconds(spec, settings.networks, settings.dtype, settings.sampler) for spec in left)
         values = {"count": settings.networks, "seconds": seconds_text(about)}

@@ -14,6 +14,7 @@ from app import limits, runner, theme
 from app.i18n import spec_error_text, t, unsupported_text
 from app.parts import remedies_controls, train_state
 from app.parts.verdict_box import missing_text
+from app.parts.wish import Wish
 from app.parts.words import seconds_text
 from gradcore.errors import SpecError, UnsupportedError
 from gradcore.experiments.data import Dataset
@@ -23,7 +24,7 @@ from gradcore.experiments.training import Run
 
 AUTO_SECONDS = 1.0  # of all runs, by the model: what is trained without being asked
 STEP_SECONDS, PRODUCT_SECONDS = 2.5e-3, 4e-10  # a step; a weight at an item
-ASKED, CANCELLED = "remedies_train_asked", "remedies_train_cancelled"
+WISH = Wish("remedies_train")
 
 
 def seconds(specs: Sequence[TrainSpec], data: Dataset) -> float:
@@ -56,30 +57,18 @@ def refusal(specs: Sequence[TrainSpec], data: Dataset) -> str:
 def due(question: RemediesQuestion, specs: Sequence[TrainSpec], data: Dataset) -> bool:
     """Whether runs are missing and should be made now: asked for, or cheap; not cancelled."""
     left = missing(specs, data)
-    if not left or st.session_state.get(CANCELLED) == question or refusal(specs, data):
+    if not left or refusal(specs, data):
         return False
-    return st.session_state.get(ASKED) == question or seconds(specs, data) < AUTO_SECONDS
-
-
-def _ask(question: RemediesQuestion) -> None:
-    """Callback of the Train button."""
-    st.session_state[ASKED] = question
-    st.session_state.pop(CANCELLED, None)
-
-
-def _cancel(question: RemediesQuestion) -> None:
-    """Callback of the Cancel button."""
-    st.session_state[CANCELLED] = question
-    st.session_state.pop(ASKED, None)
+    return WISH.allows(question, seconds(specs, data) < AUTO_SECONDS)
 
 
 def button(question: RemediesQuestion, specs: Sequence[TrainSpec], data: Dataset) -> None:
     """The one button for what can be done now."""
     left = missing(specs, data)
-    call: Callable[..., None] = _ask
+    call: Callable[..., None] = WISH.ask
     args: tuple[Any, ...] = (question,)
     if due(question, specs, data):
-        label, icon, call = t("Cancel training"), "cancel", _cancel
+        label, icon, call = t("Cancel training"), "cancel", WISH.cancel
     elif left:
         about = seconds_text(seconds(left, data))
         label, icon = t("Train {steps} steps (about {seconds})", steps=question.steps, seconds=about), "start"

@@ -307,7 +307,7 @@ def test_cancelling_keeps_what_is_measured(monkeypatch: pytest.MonkeyPatch) -> N
     assert all(measured(app))  # cheap
     key = app.session_state["measured"][0]
     assert key == runner.key_of(THREE[2], settings)
-    app.session_state[compare_measuring.CANCELLED] = compare_measuring._key([*THREE, Spec(depth=6)], settings)
+    app.session_state[compare_measuring.WISH.cancelled] = compare_measuring._key([*THREE, Spec(depth=6)], settings)
     app.session_state[pin.KEY] = (*THREE, Spec(depth=6))
     app.run()
     assert measured(app) == [True, True, True, False] and table(app)[3]["at layer 1, measured"] == "not measured"

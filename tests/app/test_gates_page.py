@@ -207,7 +207,7 @@ def test_cancel_leaves_what_was_done() -> None:
         < gates_measuring.seconds(GatesQuestion(hidden_size=2048))
     )
     key = (asked(app).spec, 0, 4)
-    app.session_state[gates_measuring.CANCELLED] = key
+    app.session_state[gates_measuring.WISH.cancelled] = key
     app.number_input(key=gates_controls.key_of("networks")).set_value(4).run()
     assert "Measured 3 of 4 networks" in captions(app)
     button(app, "Continue (3 of 4 done)").click().run()

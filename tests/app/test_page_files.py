@@ -119,3 +119,60 @@ def test_a_record_of_a_page_that_is_not_there_is_refused() -> None:
     app = given(with_menu("chain"), json.dumps(document))
     assert any("page" in error.value and "nowhere" in error.value for error in app.error)
     assert move.KEY not in app.session_state
+
+
+# --- the script -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("address", OTHERS)
+def test_every_page_offers_its_script(address: str) -> None:
+    """That scripts print what their pages show is tested with the scripts; here, that the page asks for its own."""
+    app = with_menu(address, pin=to_compact(SPEC), activation="tanh")
+    assert f"{address}_page.py" in offered(app)
+
+
+def _with_its_script(address: str) -> None:
+    import streamlit as st
+
+    from app.pages import PAGES, draw
+    from app.parts.page_scripts import script_of
+
+    draw(next(page for page in PAGES if page.address == address))
+    st.session_state["code"] = script_of(address)
+
+
+@pytest.mark.parametrize(
+    ("address", "query", "said"),
+    [
+        ("chain", {"chain_length": "9"}, ("ChainQuestion", "length=9")),
+        ("phase-map", {"activation": "tanh", "map_x": "bias_std"}, ('activation="tanh"', "bias_std")),
+        ("compare", {"pin": to_compact(SPEC), "seed": "6"}, ("depth=5", "seed=6", "networks=2")),
+        ("train", {"train_network": "spec", "depth": "3"}, ('network="spec"', "depth=3")),
+        ("gates", {"gates_cell": "gru"}, ('cell="gru"',)),
+        ("symptoms", {"symptoms_example": "exploding"}, ("exploding",)),
+        ("remedies", {"remedies_on": "layer_norm"}, ("layer_norm", "depth=5")),
+        ("learn", {"learn_lesson": "gates"}, ('lesson="gates"',)),
+        ("activations", {"activation": "gelu", "seed": "3"}, ('activation="gelu"', "3")),
+        ("initializers", {"init": "orthogonal"}, ('init="orthogonal"',)),
+    ],
+)
+def test_the_script_asks_what_the_page_asks(address: str, query: dict[str, str], said: tuple[str, ...]) -> None:
+    app = AppTest.from_function(_with_its_script, args=(address,), default_timeout=120)
+    for name, value in {**CHEAP, **query}.items():
+        app.query_params[name] = value
+    app.run()
+    assert not app.exception
+    code = app.session_state["code"]()
+    compile(code, address, "exec")
+    assert all(text in code for text in said), code
+
+
+def test_a_question_that_is_not_allowed_has_no_script(monkeypatch: pytest.MonkeyPatch) -> None:
+    from app.parts import page_scripts
+
+    def refuse(spec: gc.Spec, settings: Any) -> Any:
+        raise gc.SpecError("depth", 0, "1 or more")
+
+    monkeypatch.setitem(page_scripts.ASKED, "chain", refuse)
+    app = with_menu("chain")
+    assert not app.exception and "chain_page.py" not in offered(app)

@@ -209,7 +209,7 @@ def test_a_measurement_is_asked_for_cancelled_and_refused(untrained: None) -> No
     assert texts(app).count("Measured ×") == 3  # together is another network, initialization is new
     spec = board(Spec(depth=5, width=16), asked(app).codes)
     settings = app.session_state["question"].settings
-    app.session_state[remedies_measuring.CANCELLED] = remedies_measuring._key(spec, settings)
+    app.session_state[remedies_measuring.WISH.cancelled] = remedies_measuring._key(spec, settings)
     app.run()
     assert texts(app).count("Measured ×") == 3
     button(app, "Measure 2 networks of each").click().run()
@@ -281,8 +281,8 @@ def test_a_training_is_asked_for_and_cancelled(untrained: None) -> None:
     button(app, "Train 6 steps (about").click().run()
     assert not app.exception and len(chart_specs(app)) == 4 and button(app, "Train from another seed")
     app.number_input(key=remedies_controls.key_of("seed")).set_value(9).run()
-    app.session_state[remedies_training.ASKED] = asked(app)
-    app.session_state[remedies_training.CANCELLED] = asked(app)
+    app.session_state[remedies_training.WISH.asked] = asked(app)
+    app.session_state[remedies_training.WISH.cancelled] = asked(app)
     app.run()
     assert not chart_specs(app) and button(app, "Train 6 steps")
 
