@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks.pages import APPS, BASELINE, LIMITS, Server, find_chromium, seconds_to, serving, settle, visiting
 
 QUESTIONS = {  # page: what its link asks on visit {n}
-    "explore": "?depth={n}",
+    "": "?depth={n}",  # Explore
     "compare": "?pin=depth:{n}&pin=depth:{n},activation:tanh",
     "phase-map": "?depth={n}",
     "activations": "?depth={n}&bias_std=0.{n}",
@@ -59,7 +59,7 @@ def report(times: dict[str, list[dict[str, float]]]) -> int:
     limits = ", ".join(f"{what} at most {LIMITS[what]} s more than {base[what]:.2f} s" for what in SEEN)
     print(f"seconds, median (spread), and more than the baseline; {limits}")
     for page in QUESTIONS:
-        line = f"{page:<14}"
+        line = f"{page or 'explore':<14}"
         for what in SEEN:
             found = [seen[what] for seen in times[page]]
             more = statistics.median(found) - base[what]

@@ -54,16 +54,9 @@ class Held:
         )
 
 
-def menu(address: str, title: str, sentence: str, drawings: list[Drawing], script: Callable[[], str] | None) -> None:
+def menu(address: str, title: str, sentence: str, drawings: list[Drawing]) -> None:
     """The button; what it opens is made only while it is open."""
-    room = st.popover(
-        t("Take away"),
-        icon=theme.ICONS["download"],
-        type="tertiary",
-        help=t("The numbers, charts and code of this page as files."),
-        key=f"take_away_{address}",
-        on_change="rerun",
-    )
+    room = takeaway.menu(address)
     if not room.open:
         return
     asked = controls.question()

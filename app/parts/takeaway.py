@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 PALETTE_LABELS = {"light": mark("Light images"), "dark": mark("Dark images")}
 WIDTH = 380  # px: two buttons side by side, where the window has room for them
-PALETTE = "takeaway_palette"
+PALETTE, OPEN = "takeaway_palette", "take_away_"
 IMAGES = {"png": "image/png", "svg": "image/svg+xml"}
 SHORT = {"forward": mark("Forward"), "backward": mark("Backward"), "weight_gradient": mark("Weight gradient")}
 
@@ -164,18 +164,23 @@ def file_name(spec: Spec, ending: str) -> str:
 # --- the menu -------------------------------------------------------------------------------------------------
 
 
-def menu() -> Any:
-    """The button that opens it, and the room in it."""
+def menu(address: str = "explore") -> Any:
+    """The button that opens it, and the room in it, which is filled only while it is open: a page of fewer widgets is
+    there sooner."""
     return st.popover(
         t("Take away"),
         icon=theme.ICONS["download"],
         type="tertiary",
         help=t("The numbers, charts and code of this page as files."),
+        key=f"{OPEN}{address}",
+        on_change="rerun",
     )
 
 
 def draw(room: Any, shown: Shown) -> None:
     """The files on offer; those that need a chart where there is one to draw. Once a run."""
+    if not room.open:
+        return
     drawable = shown.found.profile is not None or shown.measured is not None
     with room, st.container(gap="small", width=WIDTH):
         able = find_spec("vl_convert") is not None

@@ -25,7 +25,10 @@ NUMBER = re.compile(r"\(?\d[\d.]*(?:e-?\d+)?(?: ± [\d.e-]+\)?(?:e-?\d+)?)?")
 
 
 def offered(app: Any) -> dict[str, Any]:
-    """The download buttons by the end of their keys."""
+    """The download buttons of the open menu by the end of their keys."""
+    app.session_state["take_away_explore"] = True
+    app.run()
+    assert not app.exception
     return {button.proto.id.rpartition("take_")[2]: button.proto for button in app.get("download_button")}
 
 
@@ -49,8 +52,13 @@ def test_every_file_is_offered() -> None:
     app = small_app()
     assert not app.exception
     drawn = {f"{code}.{kind}" for code in charts.PANELS for kind in takeaway.IMAGES}
-    assert set(offered(app)) == {"layers.csv", "record.json", "page.py", "network.py", "report.html", *drawn}
-    assert not any(button.disabled for button in offered(app).values())
+    files = offered(app)
+    assert set(files) == {"layers.csv", "record.json", "page.py", "network.py", "report.html", *drawn}
+    assert not any(button.disabled for button in files.values())
+
+
+def test_nothing_is_made_before_the_menu_is_open() -> None:
+    assert not small_app().get("download_button")
 
 
 def test_a_record_that_would_be_too_large_is_not_offered() -> None:
