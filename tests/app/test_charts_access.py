@@ -15,7 +15,8 @@ from gradcore.experiments.chain.question import VIEWS as CHAIN
 from gradcore.experiments.learn import LESSON_CODES
 from gradcore.experiments.remedies_question import VIEWS as REMEDIES
 from gradcore.experiments.train_question import VIEWS as TRAIN
-from tests.app.test_links_app import CHEAP, opened
+from tests.app.pages import open_page
+from tests.app.test_links_app import CHEAP
 
 PLACES = {  # what is opened: page, parameters
     **{page: (page, {}) for page in ("explore", "phase-map", "activations", "initializers", "symptoms", "gates")},
@@ -83,7 +84,7 @@ def title_of(spec: dict[str, Any]) -> str:
 )
 def test_every_chart_says_what_is_in_it_and_tells_its_series_without_colours(place: str) -> None:
     address, query = PLACES[place]
-    app = opened(address, {**CHEAP, "depth": "12", "width": "24", **query})
+    app = open_page(address, **{**CHEAP, "depth": "12", "width": "24", **query})
     assert not app.exception
     charts = app.get("vega_lite_chart")
     assert charts

@@ -44,10 +44,10 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict]:
     found: dict[str, dict] = {}
     real = train_figures._put
 
-    def put(place, chart, height: int, words: str) -> None:
+    def put(place, code: str, chart, height: int, words: str) -> None:
         made = chart.to_dict(validate=False)
         found[made["title"]] = made
-        real(place, chart, height, words)
+        real(place, code, chart, height, words)
 
     monkeypatch.setattr(train_figures, "_put", put)
     return found

@@ -233,9 +233,9 @@ def test_the_view_of_factors_draws_shares_with_numbers_and_words(monkeypatch: py
     drawn: dict[str, dict] = {}
     real = train_figures._put
 
-    def put(place, chart, height: int, words: str) -> None:
+    def put(place, code: str, chart, height: int, words: str) -> None:
         drawn[chart.to_dict(validate=False)["title"]] = {**chart.to_dict(validate=False), "words": words}
-        real(place, chart, height, words)
+        real(place, code, chart, height, words)
 
     monkeypatch.setattr(train_figures, "_put", put)
     query = {"train_hidden": "2", "train_width": "8", "train_steps": "5", "train_view": "factors"}
