@@ -34,6 +34,12 @@ class Visit:
     def wait_for_charts(self) -> None:
         self.page.locator(CHART).nth(1).wait_for()
 
+    @property
+    def own_complaints(self) -> list[str]:
+        """All but Streamlit's own 404s: of a page that is opened by its address it first asks its server's health
+        there."""
+        return [text for text in self.complaints if "404" not in text]
+
     def query(self) -> dict[str, list[str]]:
         return parse_qs(urlsplit(self.page.url).query)
 

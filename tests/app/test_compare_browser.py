@@ -11,11 +11,6 @@ PINS = ["depth:10,width:16", "depth:10,width:16,gain:2.0", "depth:7,width:16,act
 LINK = "compare?networks=2&" + "&".join(f"pin={pin}" for pin in PINS)
 
 
-def complaints(visit: Visit) -> list[str]:
-    """All but Streamlit's own 404s: of a page that is opened by its address it first asks its server's health there."""
-    return [text for text in visit.complaints if "404" not in text]
-
-
 def curves(visit: Visit, side: int = 1) -> int:
     """How many lines the chart of this side draws."""
     chart = visit.page.locator('[data-testid="stVegaLiteChart"]').nth(side)
@@ -37,7 +32,7 @@ def test_a_link_with_three_pins_and_one_more_by_its_key(chromium, server: str) -
         visit.page.locator(".st-key-pin_open_3 button").first.click()
         visit.page.wait_for_url("**activation=tanh**")
         visit.page.get_by_role("button", name="Compare (3 pinned)").wait_for()
-        assert visit.query()["pin"] == PINS and complaints(visit) == []
+        assert visit.query()["pin"] == PINS and visit.own_complaints == []
 
 
 def test_a_phone_cuts_nothing_off(chromium, server: str) -> None:
@@ -50,4 +45,4 @@ def test_a_phone_cuts_nothing_off(chromium, server: str) -> None:
         cell.scroll_into_view_if_needed()
         box = cell.bounding_box()
         assert box["x"] + box["width"] <= 391  # a table that is wider scrolls within the page
-        assert complaints(visit) == []
+        assert visit.own_complaints == []
