@@ -332,3 +332,14 @@ def test_a_network_without_a_prediction() -> None:
     found = gc.phase_map(gc.Spec(norm="batch", batch_size=2, depth=3), ("gain", [1.0]), ("batch_size", [2, 8]))
     assert charts.standing(found).regime == "unknown" and charts.stands_text(found) == ""
     assert charts.phase_chart(found).to_dict()
+
+
+@pytest.mark.parametrize("activation", ["relu", "hardtanh", "relu6", "hardswish"])
+def test_units_that_a_norm_s_shift_switches_off_are_predicted_cell_by_cell(activation: str) -> None:
+    """Where the activation is flat its moments are below any float at small signals: no table holds them."""
+    spec = gc.Spec(depth=6, activation=activation, norm="layer", norm_beta=-4.0, init="kaiming_normal")
+    found = gc.phase_map(spec, ("gain", [0.5, 2.0]), ("depth", [3, 6]), of="log_q_2")
+    for j, depth in enumerate((3, 6)):
+        for i, gain in enumerate((0.5, 2.0)):
+            wanted = gc.predict(spec.replace(gain=gain, depth=depth)).log_q[1]
+            assert found.values[j, i] == pytest.approx(wanted, rel=1e-9)

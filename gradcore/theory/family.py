@@ -12,7 +12,7 @@ import numpy as np
 from gradcore.normalization import NORMALIZATIONS
 from gradcore.theory.axes import BIAS_AXES, SIGMA_W, with_values
 from gradcore.theory.critical import bias_variances, weight_variances
-from gradcore.theory.gaussian import moments_of
+from gradcore.theory.gaussian import LOG_LOW, moments_of
 from gradcore.theory.grid import Ensemble
 
 if TYPE_CHECKING:
@@ -78,7 +78,21 @@ def serves(family: Family) -> bool:
         and "norm_beta" not in axes
         and spec.residual in SKIPS
         and spec.loss == "random"
+        and _has_tail(spec)
     )
+
+
+def _has_tail(spec: Spec) -> bool:
+    """Whether the moments table holds this activation down to its smallest signals. A shift into a flat part of the
+    activation (ReLU behind a norm with norm_beta = -4) leaves moments there whose logarithms are no floats."""
+    moments = moments_of(spec.activation, spec.slope, _shift(spec))
+    at = moments.at(np.array([LOG_LOW]))
+    return moments.homogeneous or bool(np.isfinite([at.log_second, at.log_slope_second]).all())
+
+
+def _shift(spec: Spec) -> float:
+    """What is added to the activation's argument in every unit."""
+    return spec.norm_beta if NORMALIZATIONS[spec.norm].has_beta else 0.0
 
 
 def _log(values: Array) -> Array:
@@ -148,12 +162,10 @@ def ensemble(family: Family, depth: int) -> tuple[Ensemble, Array]:
         known = isinstance(spec.residual_scale, float) or family.axis("residual_scale") is not None
         alpha = _number(family, "residual_scale") if known else np.full((1, 1), depth**-0.5)
         parts["log_alpha2"] = 2.0 * _log(np.abs(alpha))
-    shift = 0.0
     if spec.norm != "none":
         parts["log_gamma2"] = 2.0 * _log(np.abs(_number(family, "norm_gamma")))
         parts["log_eps"] = _log(_number(family, "norm_eps"))
-        shift = spec.norm_beta if NORMALIZATIONS[spec.norm].has_beta else 0.0
-    moments = moments_of(spec.activation, spec.slope, shift)
+    moments = moments_of(spec.activation, spec.slope, _shift(spec))
     if moments.homogeneous:
         parts["log_tail"] = family.over(("negative_slope",), lambda one: _log_tail(one))
     shape = (1 if family.y == "depth" else family.ys.size, 1 if family.x == "depth" else family.xs.size)
